@@ -1,0 +1,21 @@
+//! What nodes tell each other.
+//!
+//! Three kinds of frame, each a closed enum: [`Up`] from an edge to the owner of an account,
+//! [`Down`] from that owner to one client connection of an edge, and [`Between`] from the owner of
+//! one shard to the owner of another. Inside one process they are handed over as they are; between
+//! processes they are encoded by the codec.
+
+pub mod between;
+pub mod down;
+pub mod ids;
+pub mod limits;
+pub mod link;
+pub mod shard;
+pub mod up;
+
+pub use between::{Ack, Between, Parcel, Pass, Retried};
+pub use down::{AuthRefusal, BindRefusal, Down, ResumeRefusal};
+pub use ids::{ConnId, Epoch, IngestKey, NodeId, SessionId};
+pub use link::{Downlink, Uplink};
+pub use shard::{SHARDS, ShardId, shard_of};
+pub use up::Up;

@@ -1,0 +1,10 @@
+//! See `tests/drive/mod.rs`.
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../../tests/drive/mod.rs"]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    drive::sasl(data);
+});
