@@ -1,0 +1,264 @@
+//! One account in memory: what its owner must know to decide without reading.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use kv::Rows;
+use peer::SessionId;
+use smallvec::SmallVec;
+use xmpp::jid::Jid;
+
+use crate::keys::Entity;
+use crate::limits;
+use crate::module::Slots;
+use crate::roster::Roster;
+use crate::rows::{AccountRow, Cursor, RowError};
+use crate::session::Session;
+use crate::shard::{BatchNo, Work};
+use crate::stored::SessionRow;
+
+/// An account. At rest it is this struct and its sessions, nothing else.
+pub struct Account {
+    /// Its bare JID.
+    pub jid: Jid,
+    /// What its rows' keys begin with.
+    pub entity: Entity,
+    pub(crate) state: State,
+    pub(crate) row: Option<Box<AccountRow>>,
+    /// Its contacts.
+    pub roster: Roster,
+    pub(crate) sessions: SmallVec<[Box<Session>; 1]>,
+    pub(crate) slots: Slots,
+    pub(crate) inbox: Inbox,
+    /// The batch that holds the last thing written for this account.
+    pub(crate) dirty: BatchNo,
+    /// Events that wait: for the rows, or behind a decision that waits for rows.
+    pub(crate) waiting: VecDeque<Work>,
+    /// The contacts whose row for `day` is written.
+    pub(crate) days: Days,
+    /// When it was last used, in microseconds.
+    pub(crate) used_us: u64,
+}
+
+/// Whether an account can decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its rows are being read.
+    Loading,
+    /// Yes.
+    Ready,
+    /// A decision waits for rows; what comes later waits behind it.
+    Busy,
+}
+
+/// What of the log no resource has taken.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// All messages up to this id were taken.
+    pub(crate) cursor: u64,
+    /// Something was taken since the cursor was written.
+    moved: bool,
+    /// A timer will write it.
+    pub(crate) timer: bool,
+    /// The last message that waits for a resource.
+    pub(crate) head: u64,
+    /// Messages above the cursor that nobody has taken, as far as they are known.
+    pub(crate) open: BTreeSet<u64>,
+    /// Above the first id and up to the second there may be messages that are not in `open`.
+    pub(crate) unread: Option<(u64, u64)>,
+    /// Messages of that part that were taken, as far as there is room to remember.
+    done: BTreeSet<u64>,
+}
+
+impl Inbox {
+    /// A message that waits for a resource was logged. `released`: a session has it in its queue.
+    pub(crate) fn arrived(&mut self, id: u64, released: bool) {
+        self.head = id;
+        let full = self.open.len() >= limits::OPEN_MAX;
+        if !released && full {
+            self.unread = Some((self.unread.map_or(id - 1, |(from, _)| from), id));
+        } else {
+            self.open.insert(id);
+        }
+    }
+
+    /// A resource has taken a message.
+    pub(crate) fn taken(&mut self, id: u64) {
+        self.moved |= self.open.remove(&id) | self.in_unread(id);
+        if self.in_unread(id) && self.done.len() < limits::OPEN_MAX {
+            self.done.insert(id);
+        }
+        let known = self.open.first().map_or(self.head, |first| first - 1);
+        let cursor = known.min(self.unread.map_or(u64::MAX, |(from, _)| from));
+        self.moved |= cursor > self.cursor;
+        self.cursor = self.cursor.max(cursor);
+    }
+
+    /// Whether the cursor has moved since it was written.
+    pub(crate) fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Has the cursor written even if nothing was taken.
+    pub(crate) fn touch(&mut self) {
+        self.moved = true;
+    }
+
+    /// What the cursor's row is to say now.
+    pub(crate) fn write(&mut self) -> Cursor {
+        self.moved = false;
+        let open: Vec<u64> = self.open.iter().copied().take(limits::OPEN_MAX).collect();
+        // Of what is above a list that is cut nothing is said.
+        let cut = open.last().copied().filter(|_| open.len() < self.open.len());
+        let head = cut.unwrap_or(self.head).max(self.cursor);
+        let unread = self.unread.map(|(from, to)| (from.max(self.cursor), to.min(head)));
+        let unread = unread.filter(|(from, to)| from < to);
+        let done = self.done.range(self.cursor + 1..=head.max(self.cursor + 1)).copied().collect();
+        Cursor { taken: self.cursor, head, unread, done, open }
+    }
+
+    /// A session has read everything that waits, above one id and up to another: what of it nobody
+    /// has taken is in `open`.
+    pub(crate) fn read(&mut self, above: u64, up_to: u64) {
+        let Some((from, to)) = self.unread.filter(|(from, _)| above <= *from && *from < up_to)
+        else {
+            return;
+        };
+        self.unread = (up_to < to).then_some((from.max(up_to), to));
+        self.done = self.done.split_off(&(up_to + 1));
+        let known = self.open.first().map_or(self.head, |first| first - 1);
+        let cursor = known.min(self.unread.map_or(u64::MAX, |(from, _)| from));
+        self.cursor = self.cursor.max(cursor);
+        self.moved = true;
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.unread.is_none()
+    }
+
+    /// Whether a log entry still waits to be taken.
+    pub(crate) fn waits(&self, id: u64) -> bool {
+        let unread = self.in_unread(id) && !self.done.contains(&id);
+        id > self.cursor && (self.open.contains(&id) || unread)
+    }
+
+    fn in_unread(&self, id: u64) -> bool {
+        self.unread.is_some_and(|(from, to)| from < id && id <= to)
+    }
+}
+
+/// Contacts whose day row is written, so that each is written once a day and owner.
+#[derive(Default)]
+pub(crate) struct Days {
+    day: u32,
+    contacts: BTreeSet<Entity>,
+}
+
+impl Days {
+    /// Whether the row of this contact and day is to be written now.
+    pub(crate) fn first(&mut self, day: u32, contact: Entity) -> bool {
+        if self.day != day || self.contacts.len() >= limits::OPEN_MAX {
+            self.day = day;
+            self.contacts.clear();
+        }
+        self.contacts.insert(contact)
+    }
+}
+
+impl Account {
+    /// An account whose rows are still to be read.
+    pub(crate) fn loading(jid: Jid, entity: Entity, now: u64) -> Self {
+        Self {
+            jid,
+            entity,
+            state: State::Loading,
+            row: None,
+            roster: Roster::default(),
+            sessions: SmallVec::new(),
+            slots: Slots::default(),
+            inbox: Inbox::default(),
+            dirty: 0,
+            waiting: VecDeque::new(),
+            days: Days::default(),
+            used_us: now,
+        }
+    }
+
+    /// The reads that load it: account row, cursor, roster.
+    pub(crate) fn reads(entity: &Entity) -> kv::Reads {
+        let mut reads = kv::Reads::get(entity.key(crate::keys::tag::ACCOUNT, &[]));
+        reads.add_get(entity.key(crate::keys::tag::CURSOR, &[]));
+        let (start, end) = entity.span(crate::keys::tag::ROSTER);
+        reads.add_range(kv::RangeRead::new(start, end));
+        let (start, end) = entity.span(crate::keys::tag::LOG);
+        reads.add_range(kv::RangeRead::new(start, end).reverse().rows(1).key_only());
+        let (start, end) = entity.span(crate::keys::tag::SESSION);
+        reads.add_range(kv::RangeRead::new(start, end));
+        reads
+    }
+
+    /// Takes the rows of [`Account::reads`]. Returns its stored sessions.
+    pub(crate) fn load(&mut self, found: &Rows) -> Result<Vec<SessionRow>, RowError> {
+        self.row = match found.value(0) {
+            Some(value) => Some(Box::new(AccountRow::decode(value)?)),
+            None => None,
+        };
+        if self.row.as_ref().is_some_and(|row| row.jid != self.jid) {
+            // Two JIDs with one 128-bit hash. The second one does not exist here.
+            self.row = None;
+        }
+        let cursor = found.value(1).map(|value| Cursor::decode(value)).transpose()?;
+        let Cursor { taken, head: known, unread, done, open } = cursor.unwrap_or_default();
+        let head = found.rows(3).first().and_then(|row| crate::keys::log_id(&row.key)).unwrap_or(0);
+        self.inbox.cursor = taken;
+        self.inbox.head = head.max(known);
+        self.inbox.open = open.into_iter().collect();
+        self.inbox.done = done.into_iter().collect();
+        self.inbox.unread = if head > known {
+            Some((unread.map_or(known, |(from, _)| from), head))
+        } else {
+            unread
+        };
+        self.roster = Roster::load(found.rows(2).iter().map(|row| &row.value[..]))?;
+        self.state = State::Ready;
+        found.rows(4).iter().map(|row| SessionRow::decode(&row.value)).collect()
+    }
+
+    /// Whether the account exists.
+    pub fn exists(&self) -> bool {
+        self.row.is_some()
+    }
+
+    /// Its session generation, if it exists: raised by kick, disabling and password change.
+    pub fn generation(&self) -> Option<u64> {
+        self.row.as_ref().map(|row| row.generation)
+    }
+
+    /// Its sessions, in the order in which they were bound.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> + Clone {
+        self.sessions.iter().map(|session| &**session)
+    }
+
+    /// One of its sessions.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions().find(|session| session.id == id)
+    }
+
+    pub(crate) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().map(|session| &mut **session).find(|session| session.id == id)
+    }
+
+    /// The session of a resource.
+    pub fn resource(&self, resource: &str) -> Option<&Session> {
+        self.sessions().find(|session| session.jid.resource() == Some(resource))
+    }
+
+    /// Whether it may be dropped from memory.
+    pub(crate) fn at_rest(&self, committed: BatchNo) -> bool {
+        self.sessions.is_empty()
+            && self.waiting.is_empty()
+            && self.state == State::Ready
+            && self.dirty <= committed
+            && !self.inbox.timer
+    }
+}

@@ -1,0 +1,70 @@
+//! Limits of the engine. Each has its reason; neighbours are held together by assertions.
+
+/// Bytes of stanzas that a session may hold released and not yet taken by its client. Beyond it a
+/// stored message is only a position in the log (design: "Sessions").
+pub const SESSION_WINDOW_BYTES: usize = 64 * 1024;
+
+/// Bytes that a session may hold in all, with what cannot be read again from the log (presence,
+/// results). Beyond it the session is closed with `resource-constraint`.
+pub const SESSION_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Stanzas that a session may hold; bounds what a flood of tiny stanzas costs.
+pub const SESSION_QUEUE_MAX: usize = 10_000;
+
+/// Resources of one account at a time (RFC 6120 §7.6.2.1; XEP-0205 §2).
+pub const RESOURCES_MAX: usize = 16;
+
+/// How long a lost session waits to be resumed, in seconds (XEP-0198 §3 `max`).
+pub const RESUME_S: u32 = 300;
+
+/// How far back a retry is looked for in a log, in microseconds (design: "Retries").
+pub const RETRY_HORIZON_US: u64 = 600 * 1_000_000;
+
+/// How long after a failed resumption the stanzas of the new session are compared with those of the
+/// old, in microseconds. A client resends at once.
+pub const RESENT_US: u64 = 120 * 1_000_000;
+
+/// Events that wait for one account's rows. The edge's credit bounds them already; this bounds a
+/// fault.
+pub const WAITING_MAX: usize = 4096;
+
+/// Rounds of `Again` that a module may ask for in one decision.
+pub const ROUNDS_MAX: usize = 3;
+
+/// Rows of the log that one page of a catch-up reads.
+pub const FEED_ROWS: u32 = 50;
+
+/// Messages that an account without a resource keeps in memory as not yet taken; the rest is only
+/// in the log.
+pub const OPEN_MAX: usize = 256;
+
+/// end).
+/// How often an account's cursor is written while it moves, in microseconds.
+pub const CURSOR_US: u64 = 1_000_000;
+
+/// How long an account without sessions stays in memory, in microseconds.
+pub const ACCOUNT_IDLE_US: u64 = 120 * 1_000_000;
+
+/// How long a shard remembers what it took from a shard that is silent, in microseconds: longer
+/// than a dead link can keep a frame (its idle time-out is shorter).
+pub const WINDOW_IDLE_US: u64 = 60 * 1_000_000;
+
+/// Bytes of one shard's growing batch beyond which it takes no more work until the one in flight is
+/// done.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// How long to wait before a batch that the store could not take is offered again, in microseconds.
+pub const STORE_RETRY_US: u64 = 100_000;
+
+/// SCRAM iterations of accounts that do not exist: the same as of those that do (RFC 7677 §4 asks
+/// for at least 4096).
+pub const SCRAM_ITERATIONS: u32 = 10_000;
+
+const _: () = assert!(SESSION_WINDOW_BYTES < SESSION_QUEUE_BYTES_MAX);
+const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
+const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
+const _: () = assert!(GROUP_BYTES_MAX + BATCH_BYTES_MAX < kv::limits::BATCH_BYTES_MAX);
+
+/// Bytes of the commit that a worker's shards share, about: a shard's batch that begins below it
+/// still goes in (FoundationDB wants transactions well below a megabyte).
+pub const GROUP_BYTES_MAX: usize = 256 * 1024;

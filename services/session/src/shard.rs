@@ -1,0 +1,223 @@
+//! One shard: the accounts that it owns, its batches, its windows. Pure; the worker feeds it and
+//! carries out what it wants.
+//!
+//! [`Shard::handle`] takes one input and decides; [`Shard::poll`] gives one output at a time;
+//! [`Shard::seal`] closes the growing batch when none is in flight. Effects that show what a batch
+//! writes wait for it.
+
+mod commit;
+mod core;
+mod drive;
+mod ticket;
+mod timer;
+mod window;
+mod work;
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kv::{Batch, ReadError, Rows};
+use peer::{Between, ConnId, Down, Epoch, NodeId, ShardId, Up};
+use xmpp::jid::Jid;
+
+use crate::account::Account;
+use crate::admin;
+use crate::config::Config;
+use crate::rows::Clock;
+
+pub(crate) use self::commit::BatchNo;
+pub(crate) use self::core::{Core, Effect, Recovery};
+pub(crate) use self::ticket::{Again, Step, Ticket, Trace};
+pub(crate) use self::timer::Timer;
+pub(crate) use self::work::{Arrival, Arrived, Origin, Work};
+
+/// What the outside lends for one input: the time and random bits.
+pub struct Env<'a> {
+    /// Microseconds since 1970.
+    pub now: u64,
+    /// A source of random bits, fit for secrets.
+    pub random: &'a mut dyn FnMut() -> u128,
+}
+
+/// What a shard takes.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame from an edge.
+    Up(Up),
+    /// A frame from another shard.
+    Between(Between),
+    /// All connections of an edge are gone.
+    Gone(NodeId),
+    /// The rows of an [`Output::Read`].
+    Rows(u64, Result<Rows, ReadError>),
+    /// An operator's request; the number comes back with the reply.
+    Admin(u64, admin::Request),
+    /// The time of [`Shard::deadline`] has come.
+    Timeout,
+    /// Store what can be resumed; take nothing more.
+    Stop,
+}
+
+impl Input {
+    /// Whether this brings new work, which may wait; answers and time never do.
+    pub(crate) fn is_work(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Between(Between::Pass(_)) | Self::Admin(..))
+    }
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Read these rows and give them back with the number.
+    Read(u64, kv::Reads),
+    /// Hand a frame to a connection.
+    Down(ConnId, Down),
+    /// Hand a frame to another shard.
+    Between(Between),
+    /// Answer an operator.
+    Admin(u64, admin::Reply),
+}
+
+/// One shard under one epoch.
+pub struct Shard {
+    core: Core,
+    accounts: HashMap<Jid, Box<Account>>,
+    stop: Stop,
+}
+
+impl Shard {
+    /// A shard whose ownership under `epoch` is written in the store; `before` is the clock of its
+    /// owner before.
+    pub fn new(
+        id: ShardId,
+        epoch: Epoch,
+        before: Option<Clock>,
+        config: Arc<Config>,
+        now: u64,
+    ) -> Self {
+        Self {
+            core: Core::new(id, epoch, before, config, now),
+            accounts: HashMap::new(),
+            stop: Stop::No,
+        }
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.core.id
+    }
+
+    /// The epoch under which it writes.
+    pub fn epoch(&self) -> Epoch {
+        self.core.epoch
+    }
+
+    /// Takes one input and decides everything that follows from it.
+    pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
+        self.core.advance(env.now);
+        match input {
+            Input::Up(frame) => self.handle_up(frame, env),
+            Input::Between(frame) => self.handle_between(frame, env),
+            Input::Gone(edge) => self.handle_gone(edge, env),
+            Input::Rows(ticket, rows) => self.handle_rows(ticket, rows, env),
+            Input::Admin(ticket, request) => self.handle_admin(ticket, request, env),
+            Input::Timeout => self.handle_timeout(env),
+            Input::Stop => self.stop = Stop::Settling,
+        }
+        self.settle(env);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.core.out.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, in microseconds since 1970.
+    pub fn deadline(&self) -> Option<u64> {
+        self.core.timers.next()
+    }
+
+    /// Closes the growing batch, if there is one and none is in flight. `op_id` is new for each
+    /// call.
+    pub fn seal(&mut self, op_id: u64) -> Option<Batch> {
+        let clock = self.clock(op_id);
+        self.core.commits.seal(clock)
+    }
+
+    /// The batch in flight, under a new id: the first commit is known not to have happened.
+    pub fn seal_again(&mut self, op_id: u64) -> Option<Batch> {
+        let clock = self.clock(op_id);
+        self.core.commits.again(clock)
+    }
+
+    fn clock(&self, op_id: u64) -> Clock {
+        Clock { last: self.core.last_id, op_id, since: self.core.horizon() }
+    }
+
+    /// The batch in flight is durable: what waited for it is released.
+    pub fn committed(&mut self, env: &mut Env<'_>) {
+        self.core.advance(env.now);
+        let reading = self.core.tickets.values().map(|asked| asked.committed).min();
+        let released = self.core.commits.done(reading);
+        for effect in released {
+            self.release(effect, env);
+        }
+        self.settle(env);
+    }
+
+    /// Whether so much waits to be written that new work should wait.
+    pub fn is_full(&self) -> bool {
+        self.core.commits.full()
+    }
+
+    /// Whether the shard has something to commit and nothing in flight.
+    pub fn has_batch(&self) -> bool {
+        self.core.commits.ready()
+    }
+
+    /// Whether everything that was taken is durable and released.
+    pub fn is_settled(&self) -> bool {
+        self.core.commits.idle()
+            && self.core.tickets.is_empty()
+            && self.core.windows.out.values().all(|window| window.is_empty())
+    }
+
+    /// Whether an orderly stop is through: sessions are stored.
+    pub fn is_stopped(&self) -> bool {
+        self.stop == Stop::Storing && self.is_settled()
+    }
+
+    /// How many accounts it has in memory.
+    pub fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// How many sessions it holds, attached and waiting.
+    pub fn sessions(&self) -> usize {
+        self.accounts.values().map(|account| account.sessions.len()).sum()
+    }
+
+    /// Bytes that sessions hold released and not taken.
+    pub fn queue_bytes(&self) -> usize {
+        self.accounts.values().flat_map(|a| a.sessions()).map(|s| s.outbound.bytes).sum()
+    }
+
+    /// An account in memory, for tests and support.
+    pub fn account(&self, jid: &Jid) -> Option<&Account> {
+        self.accounts.get(jid).map(|account| &**account)
+    }
+}
+
+/// How far an orderly stop is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// Nothing more is taken from clients; what was taken becomes durable.
+    Settling,
+    /// The sessions are written.
+    Storing,
+}
+
+/// A queue of outputs; its own type so that a burst does not keep its memory.
+pub(crate) type Outputs = VecDeque<Output>;

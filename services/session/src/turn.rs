@@ -1,0 +1,271 @@
+//! One account deciding on one thing. Everything that an account does goes through a [`Turn`]: it
+//! has the account, the shard's common parts and the time, and nothing else.
+
+mod admin;
+mod bind;
+mod feed;
+mod inbound;
+mod modules;
+mod outbound;
+mod presence;
+mod resent;
+mod resume;
+mod roster;
+mod stop;
+
+use peer::{ConnId, Down, Parcel, Retried, SessionId, Up};
+use xmpp::error::{Condition, StanzaError};
+use xmpp::jid::Jid;
+use xmpp::stanza::Stanza;
+
+use crate::account::{Account, State};
+use crate::limits;
+use crate::session::{Feed, Managed, Reading};
+use crate::shard::{BatchNo, Core, Effect, Env, Origin, Timer, Work};
+
+/// One account, deciding.
+pub(crate) struct Turn<'a, 'e> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) account: &'a mut Account,
+    pub(crate) env: &'a mut Env<'e>,
+}
+
+impl Turn<'_, '_> {
+    /// Decides on one thing.
+    pub(crate) fn work(&mut self, work: Work) {
+        match work {
+            Work::Up(frame) => self.up(frame),
+            Work::Parcel(arrival) => self.arrive(arrival),
+            Work::Admin(ticket, request) => self.admin(ticket, request),
+        }
+    }
+
+    fn up(&mut self, frame: Up) {
+        match frame {
+            Up::Bind { conn, generation, resource, resends, .. } => {
+                self.bind(conn, generation, resource, resends);
+            }
+            Up::Resume { conn, generation, session, h, .. } => {
+                self.resume(conn, generation, session, h);
+            }
+            Up::Enable { session, resume, .. } => self.enable(session, resume),
+            Up::Stanza { session, attachment, number, retry, stanza, .. } => {
+                if self.attached(session, attachment) {
+                    self.client_sent(session, number, retry, stanza);
+                }
+            }
+            Up::Judged { session, attachment, number, reply, .. } => {
+                if self.attached(session, attachment) {
+                    self.client_judged(session, number, reply);
+                }
+            }
+            Up::Taken { session, attachment, number, .. } => {
+                if self.attached(session, attachment) {
+                    self.taken(session, number);
+                }
+            }
+            Up::Lost { session, attachment, .. } => {
+                if self.attached(session, attachment) {
+                    self.lost(session);
+                }
+            }
+            Up::Ended { session, attachment, .. } => {
+                if self.attached(session, attachment) {
+                    self.end(session);
+                }
+            }
+            Up::Challenge { .. } | Up::Verify { .. } => {
+                unreachable!("logins are not an account's work: shard::drive answers them")
+            }
+        }
+    }
+
+    /// Whether a frame is of the session's present attachment. Frames of an older one are refused
+    /// from the moment in which the session was cut or resumed (design: "Sessions").
+    fn attached(&self, session: SessionId, attachment: u32) -> bool {
+        self.account
+            .session(session)
+            .is_some_and(|s| s.conn.is_some() && s.attachment == attachment)
+    }
+
+    /// The batch that everything which shows this account's state must wait for.
+    fn after(&self) -> BatchNo {
+        self.account.dirty
+    }
+
+    /// Notes that the account writes into the growing batch.
+    fn touch(&mut self) -> BatchNo {
+        self.account.dirty = self.core.commits.growing_no();
+        self.account.dirty
+    }
+
+    /// Sets a row of this account.
+    pub(crate) fn set(&mut self, key: kv::Key, value: kv::Value) {
+        self.touch();
+        self.core.commits.growing().set(key, value);
+    }
+
+    /// Deletes a row of this account.
+    pub(crate) fn delete(&mut self, key: kv::Key) {
+        self.touch();
+        self.core.commits.growing().delete(key);
+    }
+
+    /// Hands a frame to a connection, when what it shows is durable.
+    fn tell(&mut self, conn: ConnId, frame: Down) {
+        let after = self.after();
+        if self.core.passes(after) {
+            self.core.down(conn, frame);
+        } else {
+            self.core.commits.hold(after, Effect::Down(conn, frame));
+        }
+    }
+
+    /// Gives a stanza to a session, when what it shows is durable; `log` is its id in the log or
+    /// zero.
+    pub(crate) fn deliver(&mut self, id: SessionId, stanza: Stanza, log: u64) {
+        let after = self.after();
+        let Some(session) = self.account.session_mut(id) else { return };
+        let after = after.max(session.outbound.held_after);
+        if self.core.passes(after) {
+            self.release(id, stanza, log);
+        } else {
+            session.outbound.held_after = after;
+            let jid = self.account.jid.clone();
+            self.core.commits.hold(after, Effect::Deliver(jid, id, stanza, log));
+        }
+    }
+
+    /// Numbers a stanza for a session and hands it over. A stored message that finds no room stays
+    /// in the log, and the session reads on from there.
+    pub(crate) fn release(&mut self, id: SessionId, stanza: Stanza, log: u64) {
+        let Some(session) = self.account.session_mut(id) else { return };
+        let out = &mut session.outbound;
+        if log != 0 {
+            if let Some(feed) = &mut out.feed {
+                feed.until = feed.until.max(log);
+                return self.read_on(id);
+            }
+            if !out.has_room() {
+                let reading = Reading::No;
+                let (start, after) = (log - 1, log - 1);
+                out.feed = Some(Feed { start, after, until: log, reading, delayed_until: 0 });
+                return;
+            }
+        }
+        let number = out.release(stanza.clone(), log);
+        let overflows = out.overflows();
+        if let Some(conn) = session.conn {
+            self.core.down(conn, Down::Stanza { number, stanza });
+        }
+        if overflows {
+            self.cut(id, xmpp::error::StreamCondition::ResourceConstraint);
+            self.end(id);
+        }
+    }
+
+    /// Sends a stanza to another entity (or this one). `early`: the addressee's shard commits it
+    /// before anyone sees it, so it need not wait for this shard's commit. `from` is stamped
+    /// already.
+    pub(crate) fn pass(&mut self, mut parcel: Parcel, origin: Origin, early: bool, retry: bool) {
+        if let Origin::Stanza(_, id, number) = &origin
+            && let Some(session) = self.account.session_mut(*id)
+        {
+            session.inbound.wait_parcel(*number);
+        }
+        if !parcel.to.is_bare() {
+            parcel.to = parcel.to.to_bare();
+        }
+        let after = if early { 0 } else { self.after() };
+        self.core.send(parcel, origin, after, retry);
+    }
+
+    /// Sends a stanza that the server made or passes on, without anybody's progress depending on
+    /// it.
+    pub(crate) fn route(&mut self, stanza: Stanza) {
+        let Some(to) = stanza.to.clone() else { return };
+        if !self.core.config.serves(&to) {
+            self.bounce(&stanza, Condition::RemoteServerNotFound);
+            return;
+        }
+        if to.local().is_none() {
+            return;
+        }
+        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        self.pass(parcel, Origin::None, false, false);
+    }
+
+    /// Answers a stanza with an error, unless it is one or an answer (RFC 6120 §8.2.3, §8.3.1).
+    pub(crate) fn bounce(&mut self, stanza: &Stanza, error: impl Into<StanzaError>) {
+        if let Some(answer) = stanza.reply_error(error) {
+            self.answer(answer);
+        }
+    }
+
+    /// Gives an answer to whom it is addressed: a session of this account, or somebody else.
+    pub(crate) fn answer(&mut self, stanza: Stanza) {
+        let own = stanza.to.as_ref().filter(|to| to.same_bare(&self.account.jid));
+        match own.and_then(Jid::resource) {
+            Some(resource) => {
+                if let Some(id) = self.account.resource(resource).map(|session| session.id) {
+                    self.deliver(id, stanza, 0);
+                }
+            }
+            None => self.route(stanza),
+        }
+    }
+
+    /// A session's durable prefix may have grown.
+    pub(crate) fn progress(&mut self, id: SessionId) {
+        let committed = self.core.commits.committed();
+        let Some(session) = self.account.session_mut(id) else { return };
+        let grown = session.inbound.advance(committed);
+        let settled = session.inbound.settled();
+        if let (Some(number), Some(conn)) = (grown, session.conn) {
+            self.core.down(conn, Down::Handled { number });
+        }
+        if settled && session.resuming.is_some() {
+            self.finish_resume(id);
+        }
+    }
+
+    /// Messages of the log were taken.
+    pub(crate) fn logged_taken(&mut self, logged: &[u64]) {
+        for log in logged {
+            self.account.inbox.taken(*log);
+        }
+        self.cursor_moved();
+    }
+
+    /// Writes the cursor soon, if it has moved.
+    pub(crate) fn cursor_moved(&mut self) {
+        if self.account.inbox.moved() && !self.account.inbox.timer {
+            self.account.inbox.timer = true;
+            let at = self.core.now + limits::CURSOR_US;
+            self.core.timers.set(at, Timer::Cursor(self.account.jid.clone()));
+        }
+    }
+
+    /// Closes a session's connection with an error; the session stays.
+    pub(crate) fn cut(&mut self, id: SessionId, condition: xmpp::error::StreamCondition) {
+        if let Some(session) = self.account.session_mut(id)
+            && let Some(conn) = session.conn.take()
+        {
+            self.core.down(conn, Down::Close { condition });
+        }
+    }
+
+    /// Lets what waits behind a decision go on.
+    fn unblock(&mut self) {
+        if self.account.state == State::Busy {
+            self.account.state = State::Ready;
+            self.core.ready.push_back(self.account.jid.clone());
+        }
+    }
+
+    /// Whether a session waits to be resumed when its socket is lost.
+    fn resumable(&self, id: SessionId) -> bool {
+        self.core.config.resume_s > 0
+            && self.account.session(id).is_some_and(|s| s.managed == Managed::Resumable)
+    }
+}

@@ -1,0 +1,218 @@
+//! What comes for an account from another one (or from itself): RFC 6121 §8.5.
+
+use kv::{RangeRead, ReadError, Reads, Rows};
+use peer::Retried;
+use smallvec::SmallVec;
+use xmpp::blocks::ids;
+use xmpp::error::Condition;
+use xmpp::jid::Jid;
+use xmpp::ns;
+use xmpp::stanza::{IqType, Kind, PresenceType, Stanza};
+use xmpp::xml::Writer;
+
+use super::Turn;
+use super::modules::Flow;
+use crate::account::State;
+use crate::delivery::{self, Action, Addressee, Resource, Targets};
+use crate::module::{Event, Phase, Sender};
+use crate::rows::{LogRow, bare};
+use crate::shard::{Arrival, Step, Ticket};
+
+impl Turn<'_, '_> {
+    /// A parcel has come.
+    pub(super) fn arrive(&mut self, arrival: Arrival) {
+        let again = arrival.retry || arrival.parcel.retried != Retried::No;
+        if again && arrival.parcel.ingest.is_some() && self.account.exists() {
+            // It may be in the log already. What comes later waits, so that order is kept.
+            self.account.state = State::Busy;
+            let tail = self.tail();
+            return self.look_up(arrival, tail);
+        }
+        if arrival.retry && lost_rather_than_twice(&arrival.parcel.stanza) {
+            self.core.decided(arrival.origin, 0);
+            return;
+        }
+        self.accept(arrival);
+    }
+
+    fn look_up(&mut self, arrival: Arrival, range: RangeRead) {
+        let account = self.account.jid.clone();
+        let ticket = Ticket::Retry(account, Box::new(arrival), range.clone());
+        self.core.read(ticket, Reads::range(range));
+    }
+
+    /// A page of the log's tail has been read for a parcel that may be in it.
+    pub(crate) fn looked_up(
+        &mut self,
+        arrival: Arrival,
+        range: RangeRead,
+        found: Result<Rows, ReadError>,
+    ) {
+        if let Ok(found) = &found
+            && let Some(more) = found.more(0)
+            && !has_row(found, &arrival)
+        {
+            return self.look_up(arrival, range.after(more.clone()));
+        }
+        self.account.state = State::Ready;
+        match found {
+            Err(_) => {
+                self.bounce(&arrival.parcel.stanza, Condition::InternalServerError);
+                self.core.decided(arrival.origin, 0);
+            }
+            Ok(found) if has_row(&found, &arrival) => {
+                self.core.decided(arrival.origin, self.account.dirty);
+            }
+            Ok(_) => self.accept(arrival),
+        }
+        if self.account.state == State::Ready {
+            self.core.ready.push_back(self.account.jid.clone());
+        }
+    }
+
+    fn accept(&mut self, arrival: Arrival) {
+        match arrival.parcel.stanza.kind {
+            Kind::Message(_) => self.message_came(arrival),
+            Kind::Iq(kind) => self.iq_came(arrival, kind),
+            Kind::Presence(kind) => self.presence_came(arrival, kind),
+        }
+    }
+
+    /// What RFC 6121 §8.5 says of a stanza.
+    fn delivery(&self, stanza: &Stanza) -> Action {
+        let to = stanza.to.as_ref();
+        let addressee = Addressee {
+            exists: self.account.exists(),
+            full: to.is_some_and(|to| !to.is_bare()),
+            trusted: self.trusts(stanza.from.as_ref()),
+        };
+        let resources = self.account.sessions().map(|session| Resource {
+            priority: session.priority().unwrap_or(-1),
+            available: session.priority().is_some(),
+            addressed: to == Some(&session.jid),
+        });
+        delivery::route(stanza.kind, addressee, resources)
+    }
+
+    fn message_came(&mut self, arrival: Arrival) {
+        let stanza = &arrival.parcel.stanza;
+        let targets = match self.delivery(stanza) {
+            Action::Deliver(targets) => targets,
+            Action::Store => Targets::default(),
+            Action::Refuse => {
+                self.bounce(stanza, Condition::ServiceUnavailable);
+                return self.core.decided(arrival.origin, 0);
+            }
+            Action::Drop | Action::Account | Action::Subscription | Action::Probe => {
+                return self.core.decided(arrival.origin, 0);
+            }
+        };
+        let mut event = Event::new(stanza.clone(), Sender::Other);
+        event.ingest = arrival.parcel.ingest;
+        event.targets = self.ids(targets);
+        let step = Step::Inbound(Box::new(arrival));
+        match self.phase(step.clone(), &mut event, 0, Vec::new()) {
+            Flow::Waits => {}
+            flow => {
+                if let Step::Inbound(arrival) = step {
+                    self.came(*arrival, event, matches!(flow, Flow::Pass));
+                }
+            }
+        }
+    }
+
+    fn ids(&self, targets: Targets) -> SmallVec<[peer::SessionId; 4]> {
+        let sessions = self.account.sessions().enumerate();
+        sessions.filter(|(at, _)| targets.contains(*at)).map(|(_, session)| session.id).collect()
+    }
+
+    /// The modules are through with a message for this account: it goes to its sessions.
+    pub(super) fn came(&mut self, arrival: Arrival, mut event: Event, passed: bool) {
+        if passed {
+            let mut log = 0;
+            if let Some(id) = event.stored {
+                if event.archived {
+                    add_stanza_id(&mut event.stanza, &self.account.jid, id);
+                }
+                if event.offline {
+                    log = id;
+                    self.account.inbox.arrived(id, !event.targets.is_empty());
+                }
+            }
+            let event = self.run(Phase::Deliver, event);
+            for target in event.targets {
+                self.deliver(target, event.stanza.clone(), log);
+            }
+        }
+        self.core.decided(arrival.origin, self.account.dirty);
+    }
+
+    fn iq_came(&mut self, arrival: Arrival, kind: IqType) {
+        let stanza = arrival.parcel.stanza;
+        let request = matches!(kind, IqType::Get | IqType::Set);
+        let push = request && stanza.body.payload().is_some_and(|p| p.is_in(ns::ROSTER));
+        match self.delivery(&stanza) {
+            // RFC 6121 §2.1.6: a client believes a roster push, and only its server makes them.
+            Action::Deliver(_) if push => self.bounce(&stanza, Condition::ServiceUnavailable),
+            Action::Deliver(targets) => {
+                for id in self.ids(targets) {
+                    self.deliver(id, stanza.clone(), 0);
+                }
+            }
+            Action::Account if request => self.request(0, Event::new(stanza, Sender::Other)),
+            Action::Refuse => self.bounce(&stanza, Condition::ServiceUnavailable),
+            _ => {}
+        }
+        self.core.decided(arrival.origin, 0);
+    }
+
+    /// Whether somebody may know that a resource is there (RFC 6121 §8.5.3.1).
+    fn trusts(&self, from: Option<&Jid>) -> bool {
+        let Some(from) = from else { return false };
+        from.same_bare(&self.account.jid)
+            || self.sees_presence(from)
+            || self.account.sessions().any(|session| session.directed.knows(from))
+    }
+
+    fn presence_came(&mut self, arrival: Arrival, kind: PresenceType) {
+        let stanza = arrival.parcel.stanza;
+        match self.delivery(&stanza) {
+            Action::Deliver(targets) => {
+                for id in self.ids(targets) {
+                    self.deliver(id, stanza.clone(), 0);
+                }
+            }
+            Action::Subscription => self.subscription_in(kind, &stanza),
+            Action::Probe => self.answer_probe(&stanza),
+            _ => {}
+        }
+        self.core.decided(arrival.origin, self.account.dirty);
+    }
+}
+
+/// What does no harm when it is lost with a dead node, and may do some when it comes twice: an IQ,
+/// a message that nobody stores. (An IQ's sender has a time-out for it; RFC 6120 §8.2.3.)
+fn lost_rather_than_twice(stanza: &Stanza) -> bool {
+    matches!(stanza.kind, Kind::Iq(_))
+}
+
+/// Whether the log's tail has the row of this parcel's stanza.
+fn has_row(found: &Rows, arrival: &Arrival) -> bool {
+    let parcel = &arrival.parcel;
+    let (Some(key), Some(from)) = (parcel.ingest, &parcel.stanza.from) else { return false };
+    found.rows(0).iter().any(|row| {
+        let Ok(row) = LogRow::decode(&row.value) else { return false };
+        let Some(of) = row.ingest.filter(|_| !row.outgoing) else { return false };
+        let resent = parcel.retried == Retried::Perhaps
+            && of.hash == key.hash
+            && bare(row.from) == from.bare_str();
+        of == key || resent
+    })
+}
+
+/// Adds the id that a message has in this account's archive (XEP-0359 §3).
+pub(crate) fn add_stanza_id(stanza: &mut Stanza, by: &Jid, id: u64) {
+    let mut out = Writer::new();
+    ids::write_stanza_id(&mut out, id, by);
+    stanza.add(&out.finish());
+}

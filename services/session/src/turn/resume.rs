@@ -1,0 +1,110 @@
+//! Resumption (XEP-0198 §5): of a session in memory, or of one that is gone and whose client wants
+//! to know how far it came.
+
+use peer::{ConnId, Down, ResumeRefusal, SessionId};
+use xmpp::error::StreamCondition;
+
+use super::Turn;
+use crate::limits;
+use crate::recover;
+use crate::session::{Managed, Resuming};
+use crate::shard::Effect;
+
+impl Turn<'_, '_> {
+    /// A client wants to go on with a session.
+    pub(super) fn resume(&mut self, conn: ConnId, generation: u64, id: SessionId, h: u32) {
+        let valid = |row: &crate::rows::AccountRow| !row.disabled && row.generation == generation;
+        if !self.account.row.as_deref().is_some_and(valid) {
+            return self.not_resumed(conn, ResumeRefusal::ItemNotFound);
+        }
+        let Some(session) = self.account.session_mut(id) else {
+            // It is over, or its owner was killed: what it had sent and is stored is found in the
+            // log.
+            recover::trace(self.core, self.account, conn, id);
+            return;
+        };
+        if session.managed != Managed::Resumable {
+            return self.not_resumed(conn, ResumeRefusal::ItemNotFound);
+        }
+        // From here on, frames of the old attachment are refused: all that it had handed over
+        // becomes durable or was never seen, so nothing that the client sends from `<resumed h/>`
+        // on can be a retry.
+        session.attachment += 1;
+        let older = session.resuming.replace(Resuming { conn, h });
+        self.cut(id, StreamCondition::Conflict);
+        if let Some(older) = older {
+            self.not_resumed(older.conn, ResumeRefusal::UnexpectedRequest);
+        }
+        self.finish_resume(id);
+    }
+
+    fn not_resumed(&mut self, conn: ConnId, why: ResumeRefusal) {
+        self.core.down(conn, Down::ResumeFailed { why, handled: None });
+    }
+
+    /// Answers a resumption, if everything that the old attachment handed over is durable.
+    pub(crate) fn finish_resume(&mut self, id: SessionId) {
+        let entity = self.account.entity;
+        let resends_until = self.core.steady_us + limits::RESENT_US;
+        let Some(session) = self.account.session_mut(id) else { return };
+        let Some(Resuming { conn, h }) = session.resuming else { return };
+        if !session.inbound.settled() {
+            return;
+        }
+        if std::mem::take(&mut session.stored) {
+            // Its row would be taken for the session's state after a crash. It goes before the
+            // session goes on.
+            self.delete(entity.session(id));
+            let after = self.account.dirty;
+            self.core.commits.hold(after, Effect::Resume(self.account.jid.clone(), id));
+            if let Some(session) = self.account.session_mut(id) {
+                session.unstored = after;
+            }
+            return;
+        }
+        if session.unstored > self.core.commits.committed() {
+            return;
+        }
+        session.resuming = None;
+        let out = &mut session.outbound;
+        // `h` counts modulo 2^32 (XEP-0198 §4).
+        let number = out.taken + u64::from(h.wrapping_sub(out.taken as u32));
+        if number > out.sent {
+            let why = ResumeRefusal::HandledCountTooHigh { sent: out.sent };
+            self.not_resumed(conn, why);
+            self.lost(id);
+            return;
+        }
+        session.conn = Some(conn);
+        session.lost_us = 0;
+        if session.resends_until != 0 {
+            // Its client goes on with what it had begun to send again.
+            session.resends_until = resends_until;
+        }
+        let logged = session.outbound.take(number);
+        self.logged_taken(&logged);
+        self.resumed(conn, id);
+        self.read_on(id);
+    }
+
+    /// Tells the client, and sends again what it has not taken.
+    fn resumed(&mut self, conn: ConnId, id: SessionId) {
+        let epoch = self.core.epoch;
+        let Some(session) = self.account.session(id) else { return };
+        self.core.down(
+            conn,
+            Down::Resumed {
+                session: id,
+                jid: session.jid.clone(),
+                attachment: session.attachment,
+                handled: session.inbound.durable(),
+                taken: session.outbound.taken,
+                epoch,
+            },
+        );
+        for released in session.outbound.untaken() {
+            let frame = Down::Stanza { number: released.number, stanza: released.stanza.clone() };
+            self.core.down(conn, frame);
+        }
+    }
+}

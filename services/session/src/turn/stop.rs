@@ -1,0 +1,104 @@
+//! An orderly stop: sessions that can be resumed are stored, and are there again after the next
+//! start.
+
+use xmpp::jid::Jid;
+use xmpp::stanza::PresenceType;
+
+use super::Turn;
+use crate::limits;
+use crate::presence;
+use crate::session::{Available, Feed, Managed, Reading, Session};
+use crate::shard::Timer;
+use crate::stored::{QueuedRow, SessionRow};
+
+impl Turn<'_, '_> {
+    /// Writes the rows of this account's resumable sessions. Everything that they sent is durable
+    /// at this point.
+    pub(crate) fn store_sessions(&mut self) {
+        let mut rows = Vec::new();
+        for session in self.account.sessions() {
+            if session.managed == Managed::Resumable && self.core.config.resume_s > 0 {
+                rows.push((session.id, self.row(session).encode()));
+            }
+        }
+        if !rows.is_empty() {
+            // What they will take after the start is told from what others took before.
+            self.account.inbox.touch();
+        }
+        let entity = self.account.entity;
+        for (id, value) in rows {
+            self.set(entity.session(id), value);
+        }
+        self.write_cursor();
+        // From here on nothing may reach a client: its number would be unknown after the start.
+        // What still comes for it is in the log, above what the row says was read. Sockets are
+        // closed by who stops the node.
+        for session in &mut self.account.sessions {
+            session.conn = None;
+        }
+    }
+
+    fn row(&self, session: &Session) -> SessionRow {
+        let lost_us = if session.lost_us == 0 { self.core.now } else { session.lost_us };
+        let queue = session
+            .outbound
+            .untaken()
+            .map(|released| QueuedRow { log: released.log, stanza: released.stanza.clone() })
+            .collect();
+        SessionRow {
+            id: session.id,
+            resource: session.jid.resource().unwrap_or_default().into(),
+            attachment: session.attachment,
+            handled: session.inbound.durable(),
+            taken: session.outbound.taken,
+            queue,
+            read_to: session.outbound.feed.map_or(self.account.inbox.head, |feed| feed.after),
+            delayed_until: session.outbound.feed.map_or(0, |feed| feed.delayed_until),
+            presence: session.presence.as_ref().map(|presence| presence.stanza.clone()),
+            marks: session.marks,
+            interested: session.interested,
+            resends: session.resends_until != 0,
+            directed: session.directed.iter().map(Jid::clone).collect(),
+            lost_us,
+        }
+    }
+
+    /// Takes back a session that an orderly stop stored. It waits to be resumed as if its socket
+    /// had just been lost then.
+    pub(crate) fn restore(&mut self, row: SessionRow) {
+        let Ok(jid) = self.account.jid.with_resource(&row.resource) else { return };
+        let mut session = Session::stored(row.id, jid);
+        session.attachment = row.attachment;
+        session.inbound.restore(row.handled);
+        session.outbound.restore(row.taken);
+        for queued in row.queue {
+            session.outbound.release(queued.stanza, queued.log);
+            if self.account.inbox.waits(queued.log) {
+                self.account.inbox.open.insert(queued.log);
+            }
+        }
+        if self.account.inbox.head > row.read_to {
+            let (after, until) = (row.read_to, self.account.inbox.head);
+            let (reading, delayed_until) = (Reading::No, row.delayed_until);
+            session.outbound.feed =
+                Some(Feed { start: after, after, until, reading, delayed_until });
+        }
+        session.presence = row.presence.map(|stanza| {
+            let priority = presence::priority(&stanza.body).unwrap_or(0);
+            Box::new(Available { stanza, priority })
+        });
+        session.marks = row.marks;
+        session.interested = row.interested;
+        if row.resends {
+            session.resends_until = self.core.steady_us + limits::RESENT_US;
+        }
+        for to in &row.directed {
+            // The list came from one within its limit.
+            let _ = session.directed.sent(PresenceType::Available, to, false);
+        }
+        session.lost_us = row.lost_us;
+        let at = row.lost_us + u64::from(self.core.config.resume_s) * 1_000_000;
+        self.core.timers.set(at, Timer::Resume(self.account.jid.clone(), row.id));
+        self.account.sessions.push(Box::new(session));
+    }
+}

@@ -1,0 +1,286 @@
+//! One worker: many shards, one mailbox, one commit in flight for all of them (design: "Single
+//! writer, group commit").
+//!
+//! Pure. The driver gives it inputs until its mailbox is empty, then takes outputs until there is
+//! none; so a wake-up serves many events, and a batch forms by itself. The rules of commits are
+//! here: what a conflict, an unknown result and a store that is away mean, and what a shard must
+//! read and write before it serves.
+
+mod claim;
+mod group;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use kv::{Batch, CommitError, ReadError, Reads, Rows};
+use peer::{Between, ConnId, Down, NodeId, ShardId, Up};
+
+use self::claim::Claim;
+use self::group::Flight;
+use crate::admin;
+use crate::config::Config;
+use crate::shard::{self, Env, Shard};
+
+/// What a worker takes.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame from an edge.
+    Up(ShardId, Up),
+    /// A frame from a shard of another worker.
+    Between(Between),
+    /// The link to an edge broke, or the edge was declared dead: its connections are gone.
+    Gone(NodeId),
+    /// An operator's request for the owner of a shard.
+    Admin(ShardId, u64, admin::Request),
+    /// The rows of an [`Output::Read`].
+    Rows(u64, Result<Rows, ReadError>),
+    /// What became of an [`Output::Commit`], by its operation id.
+    Committed(u64, Result<(), CommitError>),
+    /// The time of [`Worker::deadline`] has come.
+    Timeout,
+    /// Store what can be resumed, and stop.
+    Stop,
+}
+
+/// What a worker wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Read rows and give them back with the number.
+    Read(u64, Reads),
+    /// Commit a batch and say by its operation id what became of it.
+    Commit(Batch),
+    /// Hand a frame to a connection.
+    Down(ConnId, Down),
+    /// Hand a frame to a shard of another worker.
+    Between(Between),
+    /// Answer an operator.
+    Admin(u64, admin::Reply),
+    /// Everything is stored; the worker does nothing more.
+    Stopped,
+}
+
+/// A shard, or what it needs before it is one.
+enum Slot {
+    Claiming(Claim),
+    /// Served; what came while its batch was full waits behind it.
+    Owned(Box<Shard>, VecDeque<shard::Input>),
+}
+
+/// Who asked for rows.
+enum Asker {
+    Shard(ShardId, u64),
+    Claim(ShardId),
+    Settle,
+}
+
+/// Many shards.
+pub struct Worker {
+    config: Arc<Config>,
+    /// Which of how many workers of this node this is: shard `s` is at worker `s mod count`.
+    index: u16,
+    count: u16,
+    slots: BTreeMap<ShardId, Slot>,
+    /// Shards that may have something to commit.
+    dirty: BTreeSet<ShardId>,
+    flight: Option<Flight>,
+    claims: BTreeMap<u64, ShardId>,
+    askers: BTreeMap<u64, Asker>,
+    asked: u64,
+    /// Operation ids are above those of all earlier runs: they begin at the time of the start.
+    op_id: u64,
+    deadlines: BTreeMap<ShardId, u64>,
+    /// Frames between shards of this worker.
+    inside: VecDeque<Between>,
+    out: VecDeque<Output>,
+    stop: Stop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    Asked,
+    Done,
+}
+
+impl Worker {
+    /// Worker `index` of `count`, started at `now` (microseconds since 1970).
+    pub fn new(config: Arc<Config>, index: u16, count: u16, now: u64) -> Self {
+        Self {
+            config,
+            index,
+            count,
+            slots: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            flight: None,
+            claims: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            asked: 0,
+            op_id: now,
+            deadlines: BTreeMap::new(),
+            inside: VecDeque::new(),
+            out: VecDeque::new(),
+            stop: Stop::No,
+        }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
+        match input {
+            Input::Up(shard, frame) => self.give(shard, shard::Input::Up(frame), env),
+            Input::Between(frame) => {
+                self.give(frame.target(), shard::Input::Between(frame), env);
+            }
+            Input::Admin(shard, ticket, request) => {
+                self.give(shard, shard::Input::Admin(ticket, request), env);
+            }
+            Input::Gone(edge) => {
+                for shard in self.owned() {
+                    self.give(shard, shard::Input::Gone(edge), env);
+                }
+            }
+            Input::Rows(number, rows) => self.rows(number, rows, env),
+            Input::Committed(op_id, result) => self.committed(op_id, result, env),
+            Input::Timeout => self.timeout(env),
+            Input::Stop => {
+                self.stop = Stop::Asked;
+                for shard in self.owned() {
+                    self.give(shard, shard::Input::Stop, env);
+                }
+            }
+        }
+        while let Some(frame) = self.inside.pop_front() {
+            self.give(frame.target(), shard::Input::Between(frame), env);
+        }
+    }
+
+    /// The next thing to do; call it until it gives nothing, after the mailbox was emptied.
+    pub fn poll(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.commit();
+            self.check_stop();
+        }
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, in microseconds since 1970.
+    pub fn deadline(&self) -> Option<u64> {
+        let retry = self.flight.as_ref().and_then(Flight::retry_at);
+        let claims = self.slots.values().filter_map(|slot| match slot {
+            Slot::Claiming(claim) => claim.retry_at(),
+            Slot::Owned(..) => None,
+        });
+        self.deadlines.values().copied().chain(retry).chain(claims).min()
+    }
+
+    /// The shards that it serves.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.slots.values().filter_map(|slot| match slot {
+            Slot::Owned(shard, _) => Some(&**shard),
+            Slot::Claiming(_) => None,
+        })
+    }
+
+    fn owned(&self) -> Vec<ShardId> {
+        self.shards().map(Shard::id).collect()
+    }
+
+    /// Gives an input to a shard, which is claimed first if it is not served yet.
+    fn give(&mut self, id: ShardId, input: shard::Input, env: &mut Env<'_>) {
+        debug_assert_eq!(id.0 % self.count, self.index, "a frame came to the wrong worker");
+        match self.slots.get_mut(&id) {
+            Some(Slot::Owned(shard, backlog)) => {
+                // What brings new work waits while the batch is full; what ends work never does.
+                if input.is_work() && (shard.is_full() || !backlog.is_empty()) {
+                    backlog.push_back(input);
+                    return;
+                }
+                shard.handle(input, env);
+                self.collect(id);
+            }
+            Some(Slot::Claiming(claim)) => claim.wait(input),
+            None if self.stop == Stop::No => {
+                let mut claim = Claim::new(id);
+                claim.wait(input);
+                self.slots.insert(id, Slot::Claiming(claim));
+                self.read_claim(id);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes what a shard wants done.
+    fn collect(&mut self, id: ShardId) {
+        let Some(Slot::Owned(shard, _)) = self.slots.get_mut(&id) else { return };
+        while let Some(output) = shard.poll() {
+            match output {
+                shard::Output::Read(ticket, reads) => {
+                    self.asked += 1;
+                    self.askers.insert(self.asked, Asker::Shard(id, ticket));
+                    self.out.push_back(Output::Read(self.asked, reads));
+                }
+                shard::Output::Down(conn, frame) => self.out.push_back(Output::Down(conn, frame)),
+                shard::Output::Between(frame) => {
+                    if frame.target().0 % self.count == self.index {
+                        self.inside.push_back(frame);
+                    } else {
+                        self.out.push_back(Output::Between(frame));
+                    }
+                }
+                shard::Output::Admin(ticket, reply) => {
+                    self.out.push_back(Output::Admin(ticket, reply));
+                }
+            }
+        }
+        if shard.has_batch() {
+            self.dirty.insert(id);
+        }
+        match shard.deadline() {
+            Some(at) => self.deadlines.insert(id, at),
+            None => self.deadlines.remove(&id),
+        };
+    }
+
+    /// Lets a shard decide what waited while its batch was full.
+    fn go_on(&mut self, id: ShardId, env: &mut Env<'_>) {
+        while let Some(Slot::Owned(shard, backlog)) = self.slots.get_mut(&id)
+            && !shard.is_full()
+            && let Some(input) = backlog.pop_front()
+        {
+            shard.handle(input, env);
+        }
+        self.collect(id);
+    }
+
+    fn rows(&mut self, number: u64, rows: Result<Rows, ReadError>, env: &mut Env<'_>) {
+        match self.askers.remove(&number) {
+            Some(Asker::Shard(id, ticket)) => {
+                self.give(id, shard::Input::Rows(ticket, rows), env);
+            }
+            Some(Asker::Claim(id)) => self.claim_read(id, rows, env),
+            Some(Asker::Settle) => self.settled(rows, env),
+            None => {}
+        }
+    }
+
+    fn timeout(&mut self, env: &mut Env<'_>) {
+        let now = env.now;
+        let due: Vec<ShardId> =
+            self.deadlines.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            self.give(id, shard::Input::Timeout, env);
+        }
+        self.retry_claims(now);
+        self.retry_flight(now);
+    }
+
+    fn check_stop(&mut self) {
+        let settled = self.stop == Stop::Asked
+            && self.flight.is_none()
+            && self.dirty.is_empty()
+            && self.shards().all(Shard::is_stopped);
+        if settled && self.out.is_empty() {
+            self.stop = Stop::Done;
+            self.out.push_back(Output::Stopped);
+        }
+    }
+}

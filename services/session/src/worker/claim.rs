@@ -1,0 +1,127 @@
+//! Becoming the owner of a shard: its fence is raised in the store before anything is served.
+
+use std::collections::VecDeque;
+
+use kv::{Batch, CommitError, Expect, ReadError, Reads, Rows};
+use peer::{Between, Epoch, ShardId};
+
+use super::{Asker, Output, Slot, Worker};
+use crate::keys;
+use crate::limits::{STORE_RETRY_US, WAITING_MAX};
+use crate::rows::{Clock, Fence};
+use crate::shard::{self, Env, Shard};
+
+/// A shard on its way to being served.
+pub(super) struct Claim {
+    id: ShardId,
+    waiting: Vec<shard::Input>,
+    /// What the epoch will be, and the clock of the owner before.
+    found: Option<(Epoch, Option<Clock>)>,
+    retry_at: Option<u64>,
+}
+
+impl Claim {
+    pub(super) fn new(id: ShardId) -> Self {
+        Self { id, waiting: Vec::new(), found: None, retry_at: None }
+    }
+
+    /// Keeps an input until the shard is served. Beyond the limit the newest is dropped: nothing of
+    /// it was acknowledged.
+    pub(super) fn wait(&mut self, input: shard::Input) {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push(input);
+        }
+    }
+
+    pub(super) fn retry_at(&self) -> Option<u64> {
+        self.retry_at
+    }
+}
+
+impl Worker {
+    /// Reads the fence and clock of a shard.
+    pub(super) fn read_claim(&mut self, id: ShardId) {
+        let mut reads = Reads::get(keys::epoch(id));
+        reads.add_get(keys::clock(id));
+        self.asked += 1;
+        self.askers.insert(self.asked, Asker::Claim(id));
+        self.out.push_back(Output::Read(self.asked, reads));
+    }
+
+    pub(super) fn claim_read(
+        &mut self,
+        id: ShardId,
+        found: Result<Rows, ReadError>,
+        env: &mut Env<'_>,
+    ) {
+        let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
+        let rows = found.ok().and_then(|rows| {
+            let fence = rows.value(0).map(|value| Fence::decode(value)).transpose().ok()?;
+            let clock = rows.value(1).map(|value| Clock::decode(value)).transpose().ok()?;
+            Some((rows, fence, clock))
+        });
+        let Some((rows, fence, clock)) = rows else {
+            claim.retry_at = Some(env.now + STORE_RETRY_US);
+            return;
+        };
+        let epoch = Epoch(fence.map_or(0, |fence| fence.epoch.0) + 1);
+        // Above what the owner before used for its last commit, so that no commit of ours is taken
+        // for that one.
+        self.op_id = self.op_id.max(clock.map_or(0, |clock| clock.op_id)) + 1;
+        let mut batch = Batch::new(self.op_id);
+        // The clock too: until the fence is raised the old owner may commit, and ids that it gave
+        // out after our read would be given out again.
+        for (index, key) in [keys::epoch(id), keys::clock(id)].into_iter().enumerate() {
+            batch.check(key, rows.value(index).cloned().map_or(Expect::Absent, Expect::Equals));
+        }
+        batch.set(keys::epoch(id), Fence { epoch }.encode());
+        claim.found = Some((epoch, clock));
+        self.claims.insert(self.op_id, id);
+        self.out.push_back(Output::Commit(batch));
+    }
+
+    /// What became of the commit that raises a fence.
+    pub(super) fn claimed(
+        &mut self,
+        id: ShardId,
+        result: Result<(), CommitError>,
+        env: &mut Env<'_>,
+    ) {
+        let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
+        let Some((epoch, clock)) = claim.found.take() else { return };
+        if result.is_err() {
+            // Somebody else was faster, or it is not known: read again. An epoch that was raised in
+            // vain harms nobody.
+            claim.retry_at = Some(env.now + STORE_RETRY_US);
+            return;
+        }
+        let waiting = std::mem::take(&mut claim.waiting);
+        let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env.now);
+        self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
+        self.collect(id);
+        for mut input in waiting {
+            if let shard::Input::Between(Between::Pass(pass)) = &mut input {
+                // It came before the shard was ours. Its source may have sent it again meanwhile,
+                // to an owner between the one before and us, who has stored it. What leaves no row
+                // is not looked for, and would only be lost.
+                pass.retry |= pass.parcel.ingest.is_some();
+            }
+            self.give(id, input, env);
+        }
+    }
+
+    pub(super) fn retry_claims(&mut self, now: u64) {
+        let mut due = Vec::new();
+        for (id, slot) in &mut self.slots {
+            if let Slot::Claiming(claim) = slot
+                && claim.retry_at.is_some_and(|at| at <= now)
+            {
+                claim.retry_at = None;
+                due.push(*id);
+            }
+        }
+        for id in due {
+            self.read_claim(id);
+        }
+    }
+}
