@@ -1,0 +1,541 @@
+//! One client connection: the task that carries bytes between its socket, its stream and the owner
+//! of its account.
+//!
+//! It is a future of its own rather than an `async fn`: all that it holds at rest is this struct,
+//! and the core's buffers can be used for a whole turn because nothing in a turn waits.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_lc_rs::rand;
+use peer::{ConnId, Down};
+use session::attachment::Attachment;
+use stream::c2s::C2s;
+use stream::{Answer, Ask, AuthRefusal, Output, Random, TlsInfo, Transport};
+use tokio::net::TcpStream;
+use xmpp::error::StreamCondition;
+
+use crate::buffers::Buffers;
+use crate::core::Core;
+use crate::derive::Job;
+use crate::edge::Drain;
+use crate::hub::{Letter, Post};
+use crate::inbox::{Mail, Ring};
+use crate::limits::{
+    IN_FLIGHT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_US, OUTPUT_PAUSE_BYTES, QUIET_US,
+    ROUNDS_PER_TURN, WRITE_STALL_US,
+};
+use crate::link::{Arrived, Link, LinkFault};
+use crate::owner;
+use crate::sources::Place;
+use crate::tls::{Entry, Established};
+
+/// One client connection.
+pub(crate) struct Connection {
+    core: Rc<Core>,
+    id: ConnId,
+    post: Arc<Post>,
+    link: Link,
+    /// `None` until direct TLS is there.
+    stream: Option<C2s>,
+    attachment: Attachment,
+    phase: Phase,
+    /// What this connection adds to the node's bytes in flight.
+    in_flight: u64,
+    /// Whether it is counted as a session.
+    is_session: bool,
+    times: Times,
+    _place: Place,
+}
+
+/// How a connection ends. All but the last need the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The stream is over: what it said last is being written.
+    Closing {
+        eof: bool,
+    },
+    /// All is written and our direction is shut; the client's end is awaited.
+    Lingering {
+        discarded: usize,
+    },
+    Over,
+}
+
+/// Times of the core's clock; deadlines are made of them.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    accepted_us: u64,
+    /// When the kernel last took something, or had nothing to take.
+    written_us: u64,
+    /// When the stream last said something that it was not told to be quiet after.
+    spoken_us: Option<u64>,
+    /// When the end began.
+    closing_us: u64,
+    /// When the wheel comes by; `u64::MAX` if it does not.
+    armed_us: u64,
+}
+
+impl Connection {
+    /// A connection that was just accepted and admitted. Counts it until it is dropped.
+    pub(crate) fn new(
+        core: Rc<Core>,
+        socket: TcpStream,
+        entry: Entry,
+        place: Place,
+    ) -> Option<Self> {
+        let (id, post) = core.shared.hub.register();
+        if core.shared.drain.state() != Drain::Serving {
+            // The bell of the drain may have rung before there was anybody to hear it.
+            post.ring(Ring::Drain);
+        }
+        core.opened();
+        let now_us = core.now_us();
+        let times = Times {
+            accepted_us: now_us,
+            written_us: now_us,
+            spoken_us: None,
+            closing_us: now_us,
+            armed_us: u64::MAX,
+        };
+        let mut connection = Self {
+            id,
+            post,
+            link: Link::new(socket),
+            stream: None,
+            attachment: Attachment::new(id),
+            phase: Phase::Open,
+            in_flight: 0,
+            is_session: false,
+            times,
+            _place: place,
+            core,
+        };
+        match entry {
+            Entry::Direct => connection.start_tls(entry)?,
+            Entry::StartTls => connection.stream = Some(connection.new_stream(Transport::Plain)?),
+        }
+        Some(connection)
+    }
+
+    fn new_stream(&self, transport: Transport) -> Option<C2s> {
+        let mut bytes = [0; Random::BYTES];
+        rand::fill(&mut bytes).ok()?;
+        let config = Arc::clone(&self.core.shared.config.stream);
+        Some(C2s::new(config, transport, Random::new(bytes)))
+    }
+
+    fn start_tls(&mut self, entry: Entry) -> Option<()> {
+        let conn = self.core.shared.config.tls.accept(entry).ok()?;
+        self.link.start_tls(conn);
+        Some(())
+    }
+
+    /// Goes on until there is nothing to do, or others must have their turn.
+    fn turn(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<()> {
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut busy = self.take_mail(cx, buffers);
+            busy |= self.take_input(cx, buffers);
+            busy |= self.give_output(cx, buffers);
+            if self.phase == Phase::Over {
+                return Poll::Ready(());
+            }
+            if !busy {
+                self.arm();
+                return Poll::Pending;
+            }
+        }
+        self.arm();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take_mail(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
+        let takes = self.phase != Phase::Open || self.link.unsent() < OUTPUT_PAUSE_BYTES;
+        let Poll::Ready(Mail { queue, rung, overrun }) = self.post.poll(cx, takes) else {
+            return false;
+        };
+        if overrun || rung.has(Ring::Abandon) {
+            if overrun {
+                self.core.shared.metrics.slow_readers.add(1);
+            }
+            self.phase = Phase::Over;
+            return true;
+        }
+        for letter in queue {
+            self.take_letter(letter, buffers);
+        }
+        if rung.has(Ring::Timer) {
+            self.times.armed_us = u64::MAX;
+            self.check_times(buffers);
+        }
+        if rung.has(Ring::Drain) {
+            self.shut_down(StreamCondition::SystemShutdown, buffers);
+        }
+        true
+    }
+
+    fn take_letter(&mut self, letter: Letter, buffers: &mut Buffers) {
+        let Some(stream) = &mut self.stream else { return };
+        match letter {
+            Letter::Down(frame) => {
+                if matches!(frame, Down::Stanza { .. }) {
+                    self.core.shared.metrics.stanzas_out.add(1);
+                }
+                if let Some(answer) = owner::answer(&mut self.attachment, frame) {
+                    stream.handle_answer(answer, &mut buffers.text);
+                }
+            }
+            Letter::Derived(keys) => stream.handle_derived(keys, &mut buffers.text),
+        }
+        self.carry_out(buffers);
+    }
+
+    /// Reads once, where there is room for what may follow from it.
+    fn take_input(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
+        match self.phase {
+            Phase::Open if self.wants_input() => {}
+            Phase::Lingering { discarded } => return self.discard(discarded, cx, buffers),
+            _ => return false,
+        }
+        let arrived = match self.link.poll_read(cx, buffers) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(arrived)) => arrived,
+            Poll::Ready(Err(fault)) => {
+                self.fail(&fault, cx, buffers);
+                return true;
+            }
+        };
+        self.core.shared.metrics.bytes_in.add(arrived.bytes as u64);
+        self.take_arrived(arrived, buffers);
+        true
+    }
+
+    fn take_arrived(&mut self, arrived: Arrived, buffers: &mut Buffers) {
+        if let Some(established) = arrived.established {
+            self.take_tls(established);
+        }
+        if !buffers.plain.is_empty()
+            && let Some(stream) = &mut self.stream
+        {
+            stream.handle_bytes(&buffers.plain, &mut buffers.text);
+            buffers.plain.clear();
+            self.carry_out(buffers);
+        }
+        if arrived.eof {
+            if let Some(stream) = &mut self.stream {
+                stream.handle_eof();
+                self.carry_out(buffers);
+            }
+            self.phase = match self.phase {
+                // The client said goodbye and hung up: it still gets our goodbye.
+                Phase::Open | Phase::Closing { .. } if self.stream.is_some() => {
+                    Phase::Closing { eof: true }
+                }
+                _ => Phase::Over,
+            };
+        }
+    }
+
+    fn take_tls(&mut self, established: Established) {
+        let metrics = &self.core.shared.metrics;
+        match established.resumed {
+            true => metrics.tls_resumed.add(1),
+            false => metrics.tls_full.add(1),
+        }
+        let info =
+            TlsInfo { tls_exporter: established.exporter, server_end_point: established.end_point };
+        match &mut self.stream {
+            Some(stream) => stream.handle_tls(info),
+            None => match self.new_stream(Transport::Tls(info)) {
+                Some(stream) => self.stream = Some(stream),
+                None => self.phase = Phase::Over,
+            },
+        }
+    }
+
+    /// Whether reading makes sense, and what comes of it has a place: at the stream, in the output,
+    /// at the owner.
+    fn wants_input(&self) -> bool {
+        if self.link.is_handshaking() {
+            return self.link.unsent() < OUTPUT_PAUSE_BYTES;
+        }
+        let node_is_full = self.core.shared.metrics.in_flight_bytes.value() >= IN_FLIGHT_BYTES_MAX;
+        self.stream.as_ref().is_some_and(C2s::wants_input)
+            && self.link.unsent() < OUTPUT_PAUSE_BYTES
+            && self.attachment.may_read()
+            && !(node_is_full && self.in_flight > 0)
+    }
+
+    /// Does what the stream wants done, until it wants nothing.
+    fn carry_out(&mut self, buffers: &mut Buffers) {
+        while let Some(output) = self.stream.as_mut().and_then(C2s::poll) {
+            match output {
+                Output::StartTls => {
+                    // What the stream said until here goes out in the clear.
+                    if self.link.seal(buffers).is_err() || self.start_tls(Entry::StartTls).is_none()
+                    {
+                        self.phase = Phase::Over;
+                    }
+                }
+                Output::Ask(ask) => self.ask(ask),
+                Output::Derive { password, salt, iterations, hash } => {
+                    let inbox = Arc::downgrade(&self.post);
+                    self.derive(Job { password, salt, iterations, hash, inbox }, buffers);
+                }
+                Output::Close if self.phase == Phase::Open => {
+                    self.times.closing_us = self.core.now_us();
+                    self.phase = Phase::Closing { eof: false };
+                }
+                Output::Close => {}
+            }
+        }
+        self.count();
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        if matches!(ask, Ask::Stanza { .. } | Ask::Judged { .. }) {
+            self.core.shared.metrics.stanzas_in.add(1);
+        }
+        let key = &self.core.shared.config.hash_key;
+        if let Some(frame) = owner::frame(&mut self.attachment, key, ask) {
+            self.core.shared.send(frame);
+        }
+    }
+
+    fn derive(&mut self, job: Job, buffers: &mut Buffers) {
+        let shared = &self.core.shared;
+        if shared.derivers.submit(job).is_ok() {
+            return shared.metrics.derivations.add(1);
+        }
+        shared.metrics.derivations_refused.add(1);
+        if let Some(stream) = &mut self.stream {
+            let refused = Answer::Refused(AuthRefusal::TemporaryAuthFailure);
+            stream.handle_answer(refused, &mut buffers.text);
+        }
+    }
+
+    /// Brings the node's figures up to date with this connection.
+    fn count(&mut self) {
+        let metrics = &self.core.shared.metrics;
+        let in_flight = self.attachment.flight_bytes() as u64;
+        if in_flight != self.in_flight {
+            metrics.in_flight_bytes.add(in_flight);
+            metrics.in_flight_bytes.sub(self.in_flight);
+            self.in_flight = in_flight;
+        }
+        let is_session = self.stream.as_ref().is_some_and(C2s::is_established);
+        match (self.is_session, is_session) {
+            (false, true) => drop(metrics.sessions.add(1)),
+            (true, false) => metrics.sessions.sub(1),
+            _ => {}
+        }
+        self.is_session = is_session;
+    }
+
+    /// Writes what there is. Returns whether that made room for something.
+    fn give_output(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
+        let spoke = !buffers.text.is_empty();
+        if let Err(fault) = self.link.seal(buffers) {
+            self.fail(&fault, cx, buffers);
+            return true;
+        }
+        let waited = self.link.unsent() > 0;
+        if !spoke && !waited && buffers.wire.is_empty() {
+            return self.finish(cx, buffers);
+        }
+        let Ok((taken, all)) = self.link.flush(cx, buffers) else {
+            self.phase = Phase::Over;
+            return true;
+        };
+        self.core.shared.metrics.bytes_out.add(taken as u64);
+        let now_us = self.core.now_us();
+        if taken > 0 || all || !waited {
+            self.times.written_us = now_us;
+        }
+        if spoke {
+            self.times.spoken_us = Some(now_us);
+        }
+        if !all {
+            return false;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.handle_written();
+            self.carry_out(buffers);
+        }
+        self.finish(cx, buffers) || waited
+    }
+
+    /// Takes the last steps, once everything is written.
+    fn finish(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
+        let Phase::Closing { eof } = self.phase else { return false };
+        self.link.say_end(buffers);
+        let flushed = self.link.flush(cx, buffers);
+        let shut = self.link.poll_shutdown(cx);
+        // Where the end cannot be said at once, it is not said: nothing of the stream is lost by
+        // that.
+        let said = matches!((flushed, shut), (Ok((_, true)), Poll::Ready(Ok(()))));
+        self.phase = match said && !eof {
+            true => Phase::Lingering { discarded: 0 },
+            false => Phase::Over,
+        };
+        true
+    }
+
+    fn discard(&mut self, before: usize, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
+        match self.link.poll_discard(cx, buffers) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(bytes)) if bytes > 0 && before + bytes <= LINGER_BYTES_MAX => {
+                self.phase = Phase::Lingering { discarded: before + bytes };
+            }
+            Poll::Ready(_) => self.phase = Phase::Over,
+        }
+        true
+    }
+
+    /// The connection is lost; the alert, if there is one, gets one try.
+    fn fail(&mut self, fault: &LinkFault, cx: &mut Context<'_>, buffers: &mut Buffers) {
+        let metrics = &self.core.shared.metrics;
+        match fault {
+            LinkFault::Tls(fault) => {
+                metrics.tls_faults.add(1);
+                tracing::debug!(slot = self.id.slot, %fault, "connection ends");
+                let _ = self.link.flush(cx, buffers);
+            }
+            LinkFault::Socket(error) => {
+                if error.kind() == std::io::ErrorKind::TimedOut {
+                    metrics.silent.add(1);
+                }
+                tracing::debug!(slot = self.id.slot, %error, "connection lost");
+            }
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.handle_eof();
+            self.carry_out(buffers);
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// Lets the stream say why it ends. Before there is one, there is nobody to say it.
+    fn shut_down(&mut self, condition: StreamCondition, buffers: &mut Buffers) {
+        match &mut self.stream {
+            Some(stream) if !self.link.is_handshaking() => {
+                stream.handle_shutdown(condition, &mut buffers.text);
+                self.carry_out(buffers);
+            }
+            _ => self.phase = Phase::Over,
+        }
+    }
+
+    /// Looks which deadlines have passed.
+    fn check_times(&mut self, buffers: &mut Buffers) {
+        let now_us = self.core.now_us();
+        let passed = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
+        if passed(self.end_us()) {
+            self.phase = Phase::Over;
+        }
+        if passed(self.stall_us()) {
+            self.core.shared.metrics.slow_readers.add(1);
+            self.phase = Phase::Over;
+        }
+        if passed(self.handshake_us()) {
+            self.core.shared.metrics.handshake_timeouts.add(1);
+            self.shut_down(StreamCondition::ConnectionTimeout, buffers);
+        }
+        if passed(self.quiet_us()) {
+            self.times.spoken_us = None;
+            if let Some(stream) = &mut self.stream {
+                stream.handle_idle(&mut buffers.text);
+                self.carry_out(buffers);
+            }
+            // What it says when it is quiet does not ask for another quiet.
+            self.times.spoken_us = None;
+        }
+    }
+
+    /// Asks the wheel for the next deadline.
+    fn arm(&mut self) {
+        let deadlines = [self.end_us(), self.stall_us(), self.handshake_us(), self.quiet_us()];
+        if let Some(next_us) = deadlines.into_iter().flatten().min()
+            && next_us < self.times.armed_us
+        {
+            self.times.armed_us = self.core.arm(self.id.slot, next_us);
+        }
+    }
+
+    /// From accept to session, whatever the client does meanwhile (security case 126).
+    fn handshake_us(&self) -> Option<u64> {
+        let open = self.phase == Phase::Open && !self.is_session;
+        open.then(|| self.times.accepted_us + self.core.shared.config.limits.handshake_us)
+    }
+
+    fn stall_us(&self) -> Option<u64> {
+        (self.link.unsent() > 0).then(|| self.times.written_us + WRITE_STALL_US)
+    }
+
+    fn quiet_us(&self) -> Option<u64> {
+        let spoken_us = self.times.spoken_us.filter(|_| self.is_session);
+        spoken_us.map(|spoken_us| spoken_us + QUIET_US)
+    }
+
+    fn end_us(&self) -> Option<u64> {
+        (self.phase != Phase::Open).then(|| self.times.closing_us + LINGER_US)
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let core = Rc::clone(&this.core);
+        // No turn runs inside another: a turn wakes others, it does not poll them.
+        let mut buffers = core.buffers.borrow_mut();
+        buffers.clear();
+        this.turn(cx, &mut buffers)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let shared = &self.core.shared;
+        shared.hub.remove(self.id.slot);
+        shared.metrics.in_flight_bytes.sub(self.in_flight);
+        if self.is_session {
+            shared.metrics.sessions.sub(1);
+        }
+        if std::thread::panicking() {
+            shared.metrics.panics.add(1);
+        }
+        if let Some(frame) = self.attachment.lost() {
+            shared.send(frame);
+        }
+        self.core.closed();
+    }
+}
+
+/// Accepts and admits: what a listener does with one socket.
+pub(crate) fn admit(core: &Rc<Core>, socket: TcpStream, from: IpAddr, entry: Entry) {
+    let Some(place) = core.shared.admit(from, core.now_us()) else { return };
+    if let Some(connection) = Connection::new(Rc::clone(core), socket, entry, place) {
+        tokio::task::spawn_local(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Design §9: an idle session. What TLS holds comes on top (tests/memory.rs).
+    #[test]
+    fn a_connection_at_rest_is_small() {
+        let size = size_of::<Connection>();
+        println!("Connection {size}, of this C2s {}, Link {}", size_of::<C2s>(), size_of::<Link>());
+        assert!(size <= 1024, "{size}");
+    }
+}

@@ -1,0 +1,243 @@
+//! An edge as its node sees it: made once, run on each core, drained.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use peer::shard::HashKey;
+use peer::{NodeId, Uplink};
+use session::attachment::Addressed;
+
+use crate::core;
+use crate::derive::Derivers;
+use crate::hub::Hub;
+use crate::inbox::Ring;
+use crate::limits::RESERVED_FILES;
+use crate::listen::Listeners;
+use crate::metrics::Metrics;
+use crate::sources::{Place, SourceLimits, SourceRefusal, Sources};
+use crate::tls::{CertificateFault, Tls};
+
+/// What an edge is told when it is made.
+#[derive(Debug)]
+pub struct Config {
+    /// This node, in this incarnation.
+    pub node: NodeId,
+    /// The key by which accounts are spread over shards.
+    pub hash_key: HashKey,
+    /// What streams are told.
+    pub stream: Arc<stream::Config>,
+    /// Certificates and ticket keys.
+    pub tls: Arc<Tls>,
+    /// Limits that an operator may change.
+    pub limits: Limits,
+}
+
+/// Limits that an operator may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of the node at a time.
+    pub connections_max: u64,
+    /// What one source address may do.
+    pub source: SourceLimits,
+    /// From accept to session, in microseconds, whatever the client does meanwhile.
+    pub handshake_us: u64,
+    /// Threads that derive keys for PLAIN.
+    pub derive_threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: connections_by_files(),
+            source: SourceLimits::default(),
+            // A phone on a bad network needs a dozen round trips of a second or two.
+            handshake_us: 60_000_000,
+            derive_threads: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().div_ceil(4)),
+        }
+    }
+}
+
+/// How many connections the limit of open files leaves, or 1,000 where the system does not say.
+fn connections_by_files() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|soft| soft.parse::<u64>().ok())
+        .unwrap_or(1_000 + RESERVED_FILES);
+    soft.saturating_sub(RESERVED_FILES).max(1)
+}
+
+/// An edge. Clones are the same edge.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+}
+
+/// What all cores of an edge share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) derivers: Derivers,
+    pub(crate) drain: Draining,
+    uplink: Arc<dyn Uplink>,
+    sources: Arc<Sources>,
+}
+
+/// How far the stopping of an edge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It is not being stopped.
+    Serving = 0,
+    /// It accepts nobody, and its streams are closing.
+    Closing = 1,
+    /// It lets go of every socket.
+    Ending = 2,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Draining {
+    state: AtomicU8,
+    deadline: Mutex<Option<Instant>>,
+}
+
+impl Draining {
+    pub(crate) fn state(&self) -> Drain {
+        match self.state.load(Ordering::SeqCst) {
+            0 => Drain::Serving,
+            1 => Drain::Closing,
+            _ => Drain::Ending,
+        }
+    }
+}
+
+impl Edge {
+    /// Makes an edge, and the hub by which frames reach its connections.
+    ///
+    /// # Errors
+    /// Where no threads can be started.
+    pub fn new(config: Config, uplink: Arc<dyn Uplink>) -> io::Result<(Self, Arc<Hub>)> {
+        let hub = Arc::new(Hub::new(config.node, config.hash_key, Arc::clone(&uplink)));
+        let shared = Shared {
+            hub: Arc::clone(&hub),
+            metrics: Arc::new(Metrics::default()),
+            derivers: Derivers::start(config.limits.derive_threads)?,
+            drain: Draining::default(),
+            sources: Arc::new(Sources::new(config.limits.source)),
+            uplink,
+            config,
+        };
+        Ok((Self { shared: Arc::new(shared) }, hub))
+    }
+
+    /// Serves on this core until the edge is drained. Wants a current-thread runtime with time and
+    /// IO, inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// Where the runtime refuses the sockets.
+    pub async fn run_core(&self, listeners: Listeners) -> io::Result<()> {
+        core::run(Arc::clone(&self.shared), listeners).await
+    }
+
+    /// Stops: accepts nobody, and closes the streams with `system-shutdown` (RFC 6120 §4.9.3.20).
+    /// What is left after `patience` is cut. The second call cuts everything now.
+    pub fn drain(&self, patience: Duration) {
+        let shared = &self.shared;
+        let first = shared.drain.state.compare_exchange(
+            Drain::Serving as u8,
+            Drain::Closing as u8,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        if first.is_ok() {
+            *shared.drain.deadline.lock() = Some(Instant::now() + patience);
+            shared.hub.ring_all(Ring::Drain);
+        } else {
+            shared.end();
+        }
+    }
+
+    /// How far the stopping is.
+    pub fn drain_state(&self) -> Drain {
+        self.shared.drain.state()
+    }
+
+    /// Sockets open.
+    pub fn connections(&self) -> u64 {
+        self.shared.metrics.connections.value()
+    }
+
+    /// The figures of this edge.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Reads all certificate files again; faults leave the certificate before in its place.
+    pub fn reload_certificates(&self) -> Vec<CertificateFault> {
+        self.shared.config.tls.certificates().reload()
+    }
+}
+
+impl Shared {
+    /// Counts a connection from this address, or refuses it.
+    pub(crate) fn admit(&self, from: IpAddr, now_us: u64) -> Option<Place> {
+        let metrics = &self.metrics;
+        if self.drain.state() != Drain::Serving {
+            return None;
+        }
+        if metrics.connections.value() >= self.config.limits.connections_max {
+            metrics.refused_full.add(1);
+            return None;
+        }
+        match self.sources.admit(from, now_us) {
+            Ok(place) => {
+                metrics.accepted.add(1);
+                Some(place)
+            }
+            Err(SourceRefusal::TooMany) => {
+                metrics.refused_source_count.add(1);
+                None
+            }
+            Err(SourceRefusal::TooFast) => {
+                metrics.refused_source_rate.add(1);
+                None
+            }
+        }
+    }
+
+    /// Hands a frame to the owner of its account.
+    pub(crate) fn send(&self, (shard, frame): Addressed) {
+        self.uplink.up(shard, frame);
+    }
+
+    /// Cuts what is left when the patience of the drain is over.
+    pub(crate) fn end_if_late(&self) {
+        let late = self.drain.deadline.lock().is_some_and(|deadline| Instant::now() >= deadline);
+        if late && self.drain.state() == Drain::Closing {
+            self.end();
+        }
+    }
+
+    fn end(&self) {
+        self.drain.state.store(Drain::Ending as u8, Ordering::SeqCst);
+        self.hub.ring_all(Ring::Abandon);
+    }
+
+    /// Takes certificates whose files changed.
+    pub(crate) fn look_at_certificates(&self) {
+        let (renewed, faults) = self.config.tls.certificates().reload_changed();
+        if renewed > 0 {
+            tracing::info!(renewed, "certificates read again");
+        }
+        for fault in faults {
+            tracing::error!(%fault, "a certificate cannot be used; the one before stays");
+        }
+    }
+}

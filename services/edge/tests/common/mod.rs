@@ -1,0 +1,279 @@
+//! An edge on a thread of its own, an owner that answers everything, and a blocking client.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use edge::tls::{CertificateFiles, Certificates, Entry, TicketKey, Ticketer, Tls};
+use edge::{Config, Edge, Hub, Limits, Listen, Listeners};
+use peer::shard::HashKey;
+use peer::{AuthRefusal, Between, ConnId, Down, Downlink, Epoch, NodeId, SessionId, ShardId};
+use peer::{Up, Uplink};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use xmpp::jid::Jid;
+use xmpp::scram::Verifier;
+
+pub(crate) const DOMAIN: &str = "a.example";
+
+/// An owner of all accounts: everybody's password is "secret".
+#[derive(Default)]
+pub(crate) struct Owner {
+    hub: OnceLock<Arc<Hub>>,
+    pub(crate) said: Mutex<Vec<Up>>,
+    /// The connection of the session with this number.
+    pub(crate) bound: Mutex<Vec<ConnId>>,
+    /// Whether stanzas are confirmed.
+    pub(crate) confirms: std::sync::atomic::AtomicBool,
+}
+
+const SALT: &[u8] = b"salt of the test";
+const ITERATIONS: u32 = 4096;
+
+impl Owner {
+    pub(crate) fn down(&self, to: ConnId, frame: Down) {
+        self.hub.get().expect("the hub").down(to, frame);
+    }
+
+    /// How many frames of a kind were said.
+    pub(crate) fn count(&self, wanted: impl Fn(&Up) -> bool) -> usize {
+        self.said.lock().expect("said").iter().filter(|frame| wanted(frame)).count()
+    }
+
+    fn answer(&self, frame: &Up) {
+        match frame {
+            Up::Challenge { conn, .. } => {
+                let salt = bytes::Bytes::from_static(SALT);
+                self.down(*conn, Down::Challenge { salt, iterations: ITERATIONS });
+            }
+            Up::Verify { conn, hash, auth_message, proof, .. } => {
+                let verifier =
+                    Verifier::derive(*hash, "secret", SALT, ITERATIONS).expect("derived");
+                self.down(
+                    *conn,
+                    match verifier.verify(auth_message, proof) {
+                        Some(signature) => {
+                            Down::Verified { signature: signature.into(), generation: 1 }
+                        }
+                        None => Down::Refused(AuthRefusal::NotAuthorized),
+                    },
+                );
+            }
+            Up::Bind { conn, account, .. } => {
+                let session = {
+                    let mut bound = self.bound.lock().expect("bound");
+                    bound.push(*conn);
+                    SessionId(bound.len() as u128)
+                };
+                let jid = Jid::parse(&format!("{account}/r{}", session.0)).expect("a JID");
+                self.down(*conn, Down::Bound { session, jid, epoch: Epoch(1) });
+            }
+            Up::Stanza { session, number, stanza, .. } => {
+                let text = String::from_utf8_lossy(stanza.body.as_bytes()).into_owned();
+                assert!(!text.contains("PANIC"), "a bug, on purpose");
+                if self.confirms.load(std::sync::atomic::Ordering::SeqCst) {
+                    let conn = self.bound.lock().expect("bound")[session.0 as usize - 1];
+                    self.down(conn, Down::Handled { number: *number });
+                    self.down(conn, Down::Stanza { number: *number, stanza: stanza.clone() });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Uplink for Owner {
+    fn up(&self, _: ShardId, frame: Up) {
+        self.said.lock().expect("said").push(frame.clone());
+        self.answer(&frame);
+    }
+
+    fn between(&self, _: Between) {}
+}
+
+/// A running edge.
+pub(crate) struct Node {
+    _dir: tempfile::TempDir,
+    pub(crate) edge: Edge,
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) starttls: SocketAddr,
+    pub(crate) direct: SocketAddr,
+    client: Arc<ClientConfig>,
+    core: Option<JoinHandle<()>>,
+}
+
+fn tls() -> (tempfile::TempDir, Arc<Tls>, Arc<ClientConfig>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(vec![DOMAIN.to_owned()]).expect("made");
+    let files = CertificateFiles {
+        names: vec![DOMAIN.to_owned()],
+        chain: dir.path().join("chain.pem"),
+        key: dir.path().join("key.pem"),
+    };
+    std::fs::write(&files.chain, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
+    let certificates = Arc::new(Certificates::load(vec![files]).expect("certificates"));
+    let tickets = Arc::new(Ticketer::new(TicketKey::random().expect("random")));
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"xmpp-client".to_vec()];
+    let tls = Tls::new(certificates, tickets).expect("TLS");
+    (dir, Arc::new(tls), Arc::new(client))
+}
+
+impl Node {
+    pub(crate) fn start(limits: Limits) -> Self {
+        let (dir, tls, client) = tls();
+        let config = Config {
+            node: NodeId { number: 1, incarnation: 1 },
+            hash_key: HashKey(1, 2),
+            stream: Arc::new(stream::Config::new(vec![DOMAIN.to_owned()])),
+            tls,
+            limits,
+        };
+        let owner = Arc::new(Owner::default());
+        owner.confirms.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (edge, hub) = Edge::new(config, Arc::clone(&owner) as _).expect("an edge");
+        owner.hub.set(hub).ok().expect("once");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let wanted = [Entry::StartTls, Entry::Direct].map(|entry| Listen { address: any, entry });
+        let mut cores = Listeners::bind(&wanted, 1).expect("bound");
+        let listeners = cores.remove(0);
+        let addresses = listeners.addresses();
+        let running = edge.clone();
+        let core = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let local = tokio::task::LocalSet::new();
+            local
+                .block_on(&runtime.expect("a runtime"), running.run_core(listeners))
+                .expect("served");
+        });
+        Self {
+            _dir: dir,
+            edge,
+            owner,
+            starttls: addresses[0].address,
+            direct: addresses[1].address,
+            client,
+            core: Some(core),
+        }
+    }
+
+    /// A client inside direct TLS, before its stream.
+    pub(crate) fn tls(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let socket = connect(self.direct);
+        Client::new(self.wrap(socket))
+    }
+
+    pub(crate) fn wrap(&self, socket: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let conn = ClientConnection::new(Arc::clone(&self.client), name).expect("a client");
+        StreamOwned::new(conn, socket)
+    }
+
+    /// A client with a session, by direct TLS and PLAIN.
+    pub(crate) fn session(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let mut client = self.tls();
+        client.login();
+        client
+    }
+
+    /// Waits until all is over, and no longer than a while.
+    pub(crate) fn join(&mut self) {
+        let core = self.core.take().expect("running");
+        wait_until("the core to end", || core.is_finished());
+        core.join().expect("no panic");
+    }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).expect("connected");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    socket
+}
+
+/// Waits for something that another thread brings about.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) struct Client<S> {
+    pub(crate) io: S,
+    got: String,
+}
+
+pub(crate) const HEADER: &str = "<stream:stream xmlns='jabber:client' to='a.example' version='1.0' \
+                          xmlns:stream='http://etherx.jabber.org/streams'>";
+/// `\0juliet\0secret`
+pub(crate) const AUTH: &str =
+    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGp1bGlldABzZWNyZXQ=</auth>";
+pub(crate) const BIND: &str =
+    "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+pub(crate) const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn new(io: S) -> Self {
+        Self { io, got: String::new() }
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        self.io.write_all(text.as_bytes()).expect("written");
+        self.io.flush().expect("flushed");
+    }
+
+    /// Reads until `wanted` has come; returns all up to its end.
+    pub(crate) fn hear(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = self.got.find(wanted) {
+                let rest = self.got.split_off(at + wanted.len());
+                return std::mem::replace(&mut self.got, rest);
+            }
+            let mut part = [0; 4096];
+            match self.io.read(&mut part) {
+                Ok(n) if n > 0 => self.got.push_str(std::str::from_utf8(&part[..n]).expect("text")),
+                end => panic!("{end:?} instead of {wanted} after {:?}", self.got),
+            }
+        }
+    }
+
+    /// Reads to the end of the connection, however it comes.
+    pub(crate) fn hear_all(&mut self) -> String {
+        let mut part = [0; 4096];
+        while let Ok(n) = self.io.read(&mut part)
+            && n > 0
+        {
+            self.got.push_str(&String::from_utf8_lossy(&part[..n]));
+        }
+        std::mem::take(&mut self.got)
+    }
+
+    pub(crate) fn login(&mut self) {
+        self.say(HEADER);
+        self.hear("</stream:features>");
+        self.say(AUTH);
+        self.hear("<success");
+        self.hear(">");
+        self.say(HEADER);
+        self.hear("</stream:features>");
+        self.say(BIND);
+        self.hear("</iq>");
+    }
+
+    pub(crate) fn into_io(self) -> S {
+        self.io
+    }
+}

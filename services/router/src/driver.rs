@@ -1,0 +1,281 @@
+//! Driving workers: mailbox in, outputs out.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kv::Store;
+use parking_lot::Mutex;
+use peer::{Between, Down, Downlink, ShardId, Up, Uplink};
+use session::admin::{Reply, Request};
+use session::config::Config;
+use session::shard::Env;
+use session::worker::{Input, Output, Worker};
+use tokio::sync::oneshot;
+
+use crate::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::random::Random;
+
+/// How often a worker's gauges are brought up to date.
+const GAUGES: Duration = Duration::from_secs(2);
+
+/// The way to this node's workers.
+pub struct Router {
+    config: Arc<Config>,
+    mailboxes: Vec<Mailbox>,
+    gauges: Vec<Mutex<Gauges>>,
+    metrics: Arc<Metrics>,
+    asked: AtomicU64,
+    admin: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Gauges {
+    sessions: usize,
+    accounts: usize,
+    queue_bytes: usize,
+}
+
+impl Router {
+    /// A router with this many workers.
+    pub fn new(config: Arc<Config>, workers: u16) -> Arc<Self> {
+        let workers = usize::from(workers.max(1));
+        Arc::new(Self {
+            config,
+            mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
+            gauges: (0..workers).map(|_| Mutex::default()).collect(),
+            metrics: Arc::new(Metrics::default()),
+            asked: AtomicU64::new(0),
+            admin: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// What the workers count.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The driver of one worker. Each is run once.
+    pub fn driver(
+        self: &Arc<Self>,
+        index: u16,
+        store: Arc<dyn Store>,
+        down: Arc<dyn Downlink>,
+    ) -> WorkerDriver {
+        WorkerDriver { router: self.clone(), index, store, down }
+    }
+
+    /// Asks for something about an account. The answer comes when it is durable.
+    pub async fn admin(&self, request: Request) -> Option<Reply> {
+        let shard = match request.account() {
+            Some(account) => peer::shard_of(&self.config.hash, account),
+            None => ShardId(0),
+        };
+        let ticket = self.asked.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        self.admin.lock().insert(ticket, tell);
+        self.mailbox(shard).put(Input::Admin(shard, ticket, request));
+        told.await.ok()
+    }
+
+    /// Has all workers store what can be resumed, and stop.
+    pub fn stop(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.put(Input::Stop);
+        }
+    }
+
+    fn mailbox(&self, shard: ShardId) -> &Mailbox {
+        &self.mailboxes[usize::from(shard.0) % self.mailboxes.len()]
+    }
+
+    fn set_gauges(&self, index: usize, gauges: Gauges) {
+        *self.gauges[index].lock() = gauges;
+        let mut sum = Gauges::default();
+        for gauges in &self.gauges {
+            let one = *gauges.lock();
+            sum.sessions += one.sessions;
+            sum.accounts += one.accounts;
+            sum.queue_bytes += one.queue_bytes;
+        }
+        self.metrics.sessions.store(sum.sessions as u64, Ordering::Relaxed);
+        self.metrics.accounts.store(sum.accounts as u64, Ordering::Relaxed);
+        self.metrics.queue_bytes.store(sum.queue_bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Uplink for Router {
+    fn up(&self, shard: ShardId, frame: Up) {
+        if let Up::Stanza { stanza, .. } = &frame {
+            count(&self.metrics.stanzas, stanza.kind.name());
+        }
+        self.mailbox(shard).put(Input::Up(shard, frame));
+    }
+
+    fn between(&self, frame: Between) {
+        self.mailbox(frame.target()).put(Input::Between(frame));
+    }
+}
+
+/// Drives one worker.
+pub struct WorkerDriver {
+    router: Arc<Router>,
+    index: u16,
+    store: Arc<dyn Store>,
+    down: Arc<dyn Downlink>,
+}
+
+impl WorkerDriver {
+    /// Runs until the worker has stopped. Must be called inside a `LocalSet`: reads that take time
+    /// are waited for there.
+    pub async fn run(self) {
+        let count = u16::try_from(self.router.mailboxes.len()).unwrap_or(u16::MAX);
+        let mut worker = Worker::new(self.router.config.clone(), self.index, count, now_us());
+        let mut random = Random::new();
+        let mut inputs = Vec::new();
+        let mut gauges_at = Instant::now();
+        loop {
+            self.wait(&worker, gauges_at).await;
+            let mailbox = &self.router.mailboxes[usize::from(self.index)];
+            mailbox.take(&mut inputs);
+            let mut draw = || random.next();
+            let mut env = Env { now: now_us(), random: &mut draw };
+            if worker.deadline().is_some_and(|at| at <= env.now) {
+                worker.handle(Input::Timeout, &mut env);
+            }
+            for input in inputs.drain(..) {
+                worker.handle(input, &mut env);
+            }
+            while let Some(output) = worker.poll() {
+                if self.carry_out(output, &mut worker, &mut env) {
+                    return;
+                }
+            }
+            if gauges_at.elapsed() > GAUGES {
+                gauges_at = Instant::now();
+                self.gauge(&worker);
+            }
+        }
+    }
+
+    /// Waits for the mailbox, the worker's deadline, or the time to bring the gauges up to date.
+    async fn wait(&self, worker: &Worker, gauges_at: Instant) {
+        let mailbox = &self.router.mailboxes[usize::from(self.index)];
+        let idle = GAUGES.saturating_sub(gauges_at.elapsed()) + Duration::from_millis(1);
+        let until = worker
+            .deadline()
+            .map_or(idle, |at| idle.min(Duration::from_micros(at.saturating_sub(now_us()))));
+        tokio::select! {
+            biased;
+            () = mailbox.wait() => {}
+            () = tokio::time::sleep(until) => {}
+        }
+    }
+
+    fn gauge(&self, worker: &Worker) {
+        let mut gauges = Gauges::default();
+        for shard in worker.shards() {
+            gauges.sessions += shard.sessions();
+            gauges.accounts += shard.accounts();
+            gauges.queue_bytes += shard.queue_bytes();
+        }
+        self.router.set_gauges(usize::from(self.index), gauges);
+    }
+
+    /// Carries out one output; `true` if it was the last.
+    fn carry_out(&self, output: Output, worker: &mut Worker, env: &mut Env<'_>) -> bool {
+        match output {
+            Output::Read(number, reads) => {
+                let read = self.store.read(reads);
+                if let Some(rows) = self.later(read, move |rows| Input::Rows(number, rows)) {
+                    worker.handle(rows, env);
+                }
+            }
+            Output::Commit(batch) => {
+                let (op_id, begun) = (batch.op_id(), Instant::now());
+                let metrics = self.router.metrics.clone();
+                metrics.commit_bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
+                let commit = self.store.commit(batch);
+                let done = move |result: Result<(), kv::CommitError>| {
+                    match &result {
+                        Ok(()) => metrics.committed(begun.elapsed()),
+                        Err(error) => {
+                            metrics.commit_retries.fetch_add(1, Ordering::Relaxed);
+                            tracing::warn!(%error, op_id, "a commit did not succeed");
+                        }
+                    }
+                    Input::Committed(op_id, result)
+                };
+                if let Some(result) = self.later(commit, done) {
+                    worker.handle(result, env);
+                }
+            }
+            Output::Down(conn, frame) => {
+                self.count_login(&frame);
+                if let Down::Stanza { stanza, .. } = &frame {
+                    count(&self.router.metrics.stanzas_out, stanza.kind.name());
+                }
+                self.down.down(conn, frame);
+            }
+            Output::Between(frame) => self.router.between(frame),
+            Output::Admin(ticket, reply) => {
+                if let Some(tell) = self.router.admin.lock().remove(&ticket) {
+                    // Who asked may be gone.
+                    let _ = tell.send(reply);
+                }
+            }
+            Output::Stopped => return true,
+        }
+        false
+    }
+
+    fn count_login(&self, frame: &Down) {
+        let index = match frame {
+            Down::Verified { .. } => 0,
+            Down::Refused(peer::AuthRefusal::TemporaryAuthFailure) => 2,
+            Down::Refused(_) => 1,
+            _ => return,
+        };
+        self.router.metrics.logins[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a store's answer means to the worker: at once if it is there, else into the mailbox
+    /// when it comes.
+    fn later<T: 'static>(
+        &self,
+        mut answer: Pin<Box<dyn Future<Output = T> + Send>>,
+        input: impl FnOnce(T) -> Input + 'static,
+    ) -> Option<Input> {
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(answer) = answer.as_mut().poll(&mut cx) {
+            return Some(input(answer));
+        }
+        let (router, index) = (self.router.clone(), usize::from(self.index));
+        tokio::task::spawn_local(async move {
+            let input = input(answer.await);
+            router.mailboxes[index].put(input);
+        });
+        None
+    }
+}
+
+/// Counts a stanza by its kind.
+fn count(counters: &[AtomicU64; 3], kind: &str) {
+    let index = match kind {
+        "message" => 0,
+        "presence" => 1,
+        _ => 2,
+    };
+    counters[index].fetch_add(1, Ordering::Relaxed);
+}
+
+/// The time in microseconds since 1970.
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
