@@ -1,0 +1,48 @@
+//! `chaos seeds FROM COUNT`: looks for seeds that break an invariant. `chaos seed N`: tells one.
+
+#![expect(clippy::print_stdout, reason = "a tool for the command line")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use chaos::sim::{Options, run};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    match (words.first().map(String::as_str), number(1), number(2)) {
+        (Some("seeds"), Some(from), Some(count)) => seeds(from, count),
+        (Some("seed"), Some(seed), None) => {
+            let outcome = run(seed, Options { trace: true, ..Options::default() });
+            outcome.trace.iter().for_each(|line| println!("{line}"));
+            println!("{} messages, {} events", outcome.messages, outcome.events);
+            ExitCode::from(u8::from(outcome.violation.is_some()))
+        }
+        _ => {
+            println!("chaos seeds FROM COUNT | chaos seed N");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn seeds(from: u64, count: u64) -> ExitCode {
+    let (mut bad, mut messages, mut events) = (0u64, 0, 0);
+    for seed in from..from + count {
+        match catch_unwind(AssertUnwindSafe(|| run(seed, Options::default()))) {
+            Ok(outcome) => {
+                messages += outcome.messages;
+                events += outcome.events;
+                if let Some(violation) = outcome.violation {
+                    bad += 1;
+                    println!("seed {seed}: {}: {}", violation.invariant, violation.what);
+                }
+            }
+            Err(_) => {
+                bad += 1;
+                println!("seed {seed}: the engine panicked");
+            }
+        }
+    }
+    println!("{count} seeds, {bad} bad, {messages} messages, {events} events");
+    ExitCode::from(u8::from(bad > 0))
+}

@@ -1,0 +1,160 @@
+//! An edge: the edge's half of each session, and no socket.
+
+use std::collections::BTreeMap;
+
+use peer::{ConnId, Down, NodeId};
+use session::attachment::{Addressed, Attachment, orphaned};
+use session::worker::Input;
+
+use super::plan::SECOND;
+use super::queue::{End, Event, Frame, Proc};
+use super::tamper::Tamper;
+use super::{KEY, PLACES, World};
+use crate::invariants::Checked;
+
+/// Numbers of edges begin here, so that they are not those of workers.
+const NUMBERS: u32 = 100;
+
+/// An edge and its connections.
+pub(crate) struct Edge {
+    pub(crate) id: NodeId,
+    pub(crate) up: bool,
+    /// Whom it takes for the worker of each place.
+    pub(crate) views: [Option<Proc>; PLACES as usize],
+    pub(crate) conns: BTreeMap<u64, Conn>,
+    slots: u64,
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    pub(crate) half: Attachment,
+    pub(crate) client: usize,
+    /// The worker that it speaks to.
+    pub(crate) worker: Proc,
+}
+
+impl Edge {
+    pub(crate) fn new(index: usize) -> Self {
+        Self {
+            id: NodeId { number: NUMBERS + index as u32, incarnation: 1 },
+            up: true,
+            views: [None; PLACES as usize],
+            conns: BTreeMap::new(),
+            slots: 0,
+        }
+    }
+}
+
+impl World {
+    /// Opens a connection for a client; `None` if the edge cannot reach the account's owner.
+    pub(crate) fn open(&mut self, edge: usize, client: usize) -> Option<u64> {
+        let account = self.ledger.accounts.get(self.clients[client].account)?.clone();
+        let at = &mut self.edges[edge];
+        let worker = at.views[usize::from(account.shard.0 % PLACES as u16)]?;
+        let is_up = at.up && self.links.is_up(End::Edge(edge), End::Worker(worker));
+        if !is_up {
+            return None;
+        }
+        at.slots += 1;
+        let slot = at.slots;
+        let mut half = Attachment::new(ConnId { edge: at.id, slot });
+        // The login itself is not simulated: it has succeeded.
+        half.challenge(&KEY, account.jid.clone(), xmpp::scram::Hash::Sha256);
+        let signature = bytes::Bytes::new();
+        half.hear(&Down::Verified { signature, generation: super::accounts::GENERATION });
+        at.conns.insert(slot, Conn { half, client, worker });
+        Some(slot)
+    }
+
+    /// Says something for a connection.
+    pub(crate) fn say(
+        &mut self,
+        edge: usize,
+        slot: u64,
+        what: impl FnOnce(&mut Attachment) -> Option<Addressed>,
+    ) {
+        let Some(conn) = self.edges[edge].conns.get_mut(&slot) else { return };
+        let worker = conn.worker;
+        if let Some((shard, frame)) = what(&mut conn.half) {
+            self.send(End::Edge(edge), End::Worker(worker), Frame::Up(shard, frame));
+        }
+    }
+
+    /// The socket of a connection is lost.
+    pub(crate) fn close(&mut self, edge: usize, slot: u64) {
+        if self.options.tamper != Some(Tamper::ForgetLost) {
+            self.say(edge, slot, Attachment::lost);
+        }
+        self.edges[edge].conns.remove(&slot);
+    }
+
+    /// A frame for a connection has come.
+    pub(crate) fn down_arrives(
+        &mut self,
+        from: End,
+        edge: usize,
+        conn: ConnId,
+        frame: Down,
+    ) -> Checked {
+        let at = &mut self.edges[edge];
+        let client = match at.conns.get_mut(&conn.slot).filter(|_| at.id == conn.edge) {
+            Some(there) => {
+                if !there.half.hear(&frame) {
+                    return Ok(());
+                }
+                there.client
+            }
+            None => {
+                let lost = orphaned(&KEY, &frame);
+                if let Some((shard, frame)) = lost
+                    && self.options.tamper != Some(Tamper::ForgetLost)
+                {
+                    self.send(End::Edge(edge), from, Frame::Up(shard, frame));
+                }
+                return Ok(());
+            }
+        };
+        self.client_hears(client, frame)
+    }
+
+    /// An edge learns who the worker of a place is: connections to another one end.
+    pub(crate) fn edge_view(&mut self, edge: usize, place: u32, present: Option<Proc>) {
+        let before = std::mem::replace(&mut self.edges[edge].views[place as usize], present);
+        if let Some(before) = before.filter(|_| before != present) {
+            self.edge_lost_worker(edge, before);
+        }
+    }
+
+    /// An edge cannot reach a worker any more: its connections there end.
+    pub(crate) fn edge_lost_worker(&mut self, edge: usize, worker: Proc) {
+        let conns = self.edges[edge].conns.values();
+        let lost: Vec<usize> =
+            conns.filter(|conn| conn.worker == worker).map(|conn| conn.client).collect();
+        for client in lost {
+            self.lose_socket(client, "loses its owner");
+        }
+    }
+
+    /// An edge dies.
+    pub(crate) fn kill_edge(&mut self, edge: usize) {
+        let at = &mut self.edges[edge];
+        let dead = at.id;
+        at.id.incarnation += 1;
+        at.slots = 0;
+        at.up = false;
+        let clients: Vec<usize> = at.conns.values().map(|conn| conn.client).collect();
+        at.conns.clear();
+        self.note(|| format!("edge {edge} dies"));
+        self.links.forget(End::Edge(edge));
+        for client in clients {
+            self.lose_socket(client, "loses its edge");
+        }
+        let workers: Vec<Proc> = self.nodes.keys().copied().collect();
+        for worker in workers {
+            let at = self.now + self.rng.about(SECOND / 2);
+            self.queue.put(at, Event::Tell(worker, Input::Gone(dead)));
+        }
+        let at = self.now + self.rng.about(2 * SECOND);
+        self.queue.put(at, Event::Edge(edge));
+    }
+}

@@ -1,0 +1,128 @@
+//! Seeds: many of them, those that once found something, and those that must find what is broken on
+//! purpose.
+#![allow(clippy::panic, clippy::print_stdout, reason = "a test tells its seed and stops")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chaos::invariants::Violation;
+use chaos::sim::tamper::{ALL, Tamper};
+use chaos::sim::{Options, run};
+
+/// How many seeds each run of the tests takes.
+const SEEDS: u64 = 1000;
+
+/// Seeds that once broke an invariant, and why.
+const REGRESSIONS: &[(u64, &str)] = &[
+    (682, "a page that is read settles what waits up to its end, not only the last page"),
+    (744, "what was taken of a part of the log that was never read whole was forgotten at rest"),
+    (
+        961,
+        "a parcel that came before the shard was claimed had been sent again to an owner between",
+    ),
+    (1906, "a session that reads its log stopped and was given what it had"),
+    (1962, "a session that read what had waited did not know after a stop that it had waited"),
+    (2173, "a client that never took all that waited was given the beginning again and again"),
+];
+
+/// The last lines of a trace are the ones that tell.
+const LINES: usize = 120;
+
+fn find(seed: u64, tamper: Option<Tamper>) -> Option<Violation> {
+    let options = Options { tamper, trace: false };
+    match catch_unwind(AssertUnwindSafe(|| run(seed, options).violation)) {
+        Ok(violation) => violation,
+        Err(_) => Some(Violation { invariant: "panic", what: "the engine panicked".to_owned() }),
+    }
+}
+
+/// Fails with the trace of the seed, if it breaks something.
+fn check(seed: u64) {
+    let Some(violation) = find(seed, None) else { return };
+    if violation.invariant != "panic" {
+        let trace = run(seed, Options { tamper: None, trace: true }).trace;
+        let from = trace.len().saturating_sub(LINES);
+        for line in &trace[from..] {
+            println!("{line}");
+        }
+    }
+    panic!(
+        "seed {seed} breaks `{}`: {}\nSEED={seed} cargo test -p chaos one_seed -- --nocapture",
+        violation.invariant, violation.what
+    );
+}
+
+/// Runs seeds on all cores until one breaks something.
+fn all(seeds: u64, test: impl Fn(u64) -> bool + Sync) -> Option<u64> {
+    let next = AtomicU64::new(0);
+    let found = AtomicU64::new(u64::MAX);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds || found.load(Ordering::Relaxed) != u64::MAX {
+                        return;
+                    }
+                    if test(seed) {
+                        found.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let found = found.into_inner();
+    (found != u64::MAX).then_some(found)
+}
+
+#[test]
+fn a_thousand_seeds() {
+    if let Some(seed) = all(SEEDS, |seed| find(seed, None).is_some()) {
+        check(seed);
+    }
+}
+
+#[test]
+fn seeds_that_found_something() {
+    for (seed, why) in REGRESSIONS {
+        println!("{seed}: {why}");
+        check(*seed);
+    }
+}
+
+/// `SEED=… cargo test -p chaos one_seed -- --nocapture` tells what happens in one run.
+#[test]
+fn one_seed() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let outcome = run(seed.unwrap_or(0), Options { tamper: None, trace: true });
+    if seed.is_some() {
+        for line in &outcome.trace {
+            println!("{line}");
+        }
+    }
+    assert_eq!(outcome.violation, None);
+    assert!(outcome.messages > 0 && outcome.trace.len() > 100);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..10 {
+        let options = Options { tamper: None, trace: true };
+        let (one, other) = (run(seed, options), run(seed, options));
+        let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(one.fingerprint, other.fingerprint, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_broken_on_purpose_is_found() {
+    for (tamper, invariants) in ALL {
+        let finds =
+            |seed| find(seed, Some(*tamper)).is_some_and(|v| invariants.contains(&v.invariant));
+        let seed = all(SEEDS, finds);
+        println!("{tamper:?}: seed {seed:?}");
+        assert!(seed.is_some(), "{tamper:?} is not found by {invariants:?} in {SEEDS} seeds");
+    }
+}

@@ -1,0 +1,104 @@
+//! `carillon serve`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use tracing::info;
+
+use super::{absolute, block_on, configuration, say};
+use crate::cli::Place;
+use crate::config::{Config, ConfigError};
+use crate::exit::Failure;
+use crate::log;
+use crate::metrics::VERSION;
+use crate::node::{Figures, Node};
+use crate::process::{self, Stop};
+
+/// Threads whose panic ends the process: what they hold could be half-written.
+const VITAL: &[&str] = &["store-commit", "store-mark"];
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// With exit code 78 if the configuration is wrong, else 1, and a sentence.
+pub fn serve(place: &Place, accept_loss: bool) -> Result<(), Failure> {
+    let (config, file) = configuration(place)?;
+    let problems = config.check_files();
+    if !problems.is_empty() {
+        let file = file.unwrap_or_default();
+        return Err(Failure::configuration(ConfigError { file, problems }.to_string()));
+    }
+    let log = log::start(&config.log).map_err(Failure::new)?;
+    process::watch_panics(VITAL);
+    let files = process::raise_open_files();
+    let from = file.as_deref().unwrap_or(Path::new("defaults"));
+    info!(version = VERSION, config = %from.display(), open_files = files, "starting");
+    let result = block_on(async {
+        // From here on a signal waits until the server can stop in order.
+        let mut stop = Stop::listen()
+            .map_err(|why| Failure::new(format!("signals cannot be listened to: {why}")))?;
+        let node = Node::start(&config, accept_loss).await?;
+        say(&banner(&config, node.figures(), place));
+        info!("serving");
+        node.run(&mut stop).await
+    });
+    drop(log);
+    result?
+}
+
+/// What the person at the terminal wants to know.
+fn banner(config: &Config, figures: &Figures, place: &Place) -> String {
+    let of = |kind: &str| -> Vec<String> {
+        let all = figures.addresses().iter();
+        all.filter(|it| it.0 == kind).map(|it| it.1.to_string()).collect()
+    };
+    let mut text = format!("Carillon {VERSION} serves {}\n\n", config.domains.join(", "));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:12}{value}");
+    };
+    for (kind, how) in [("c2s", "STARTTLS"), ("c2s_tls", "TLS")] {
+        let addresses = of(kind);
+        if !addresses.is_empty() {
+            line("clients", &format!("{} ({how})", addresses.join(", ")));
+        }
+    }
+    line("data", figures.data());
+    let mut add = format!("{} user add NAME@", program());
+    add.push_str(config.domains.first().map_or("localhost", String::as_str));
+    for (option, path) in [("--config", &place.config), ("--data", &place.data)] {
+        if let Some(path) = path {
+            let _ = write!(add, " {option} {}", quoted(&absolute(path)));
+        }
+    }
+    line("new account", &add);
+    for address in of("http") {
+        line("metrics", &format!("http://{address}/metrics, http://{address}/health"));
+    }
+    text.push('\n');
+    text
+}
+
+/// How this program was called, if that works from here.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called.contains('/') { quoted(Path::new(&called)) } else { "carillon".to_owned() }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_the_shell() {
+        for (path, text) in [("/a/b-c.d", "/a/b-c.d"), ("/a b", "'/a b'"), ("/a'b", "'/a'\\''b'")] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
+}

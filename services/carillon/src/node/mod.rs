@@ -1,0 +1,71 @@
+//! A node: the parts of a running server and how they hang together.
+
+mod engine;
+mod figures;
+mod listen;
+mod offline;
+mod parts;
+mod serve;
+mod tls;
+
+use std::sync::Arc;
+
+use peer::NodeId;
+use tracing::warn;
+use xmpp::limits::ReadLimits;
+
+pub use engine::Engine;
+pub use figures::Figures;
+pub use offline::Offline;
+pub use serve::Node;
+
+use crate::config::Config;
+use crate::exit::Failure;
+use parts::Parts;
+
+/// The number of the only node of a cluster of one.
+const ALONE: u32 = 1;
+
+/// The part of the configuration that the edge cares for.
+fn edge_config(
+    config: &Config,
+    parts: &Parts,
+    tls: Arc<edge::tls::Tls>,
+) -> Result<edge::Config, Failure> {
+    let limits = &config.limits;
+    let mut stream = stream::Config::new(config.domains.clone());
+    stream.require_tls = !config.listen.clear_text;
+    let before = limits.stanza_size_before_login;
+    stream.before_auth = ReadLimits { element_bytes: before, ..stream.before_auth };
+    stream.after_auth = ReadLimits { element_bytes: limits.stanza_size, ..stream.after_auth };
+    let incarnation = parts.home.count_start().map_err(Failure::new)?;
+    let possible = edge::Limits::default();
+    let connections_max = match limits.connections {
+        0 => possible.connections_max,
+        wanted if wanted > possible.connections_max => {
+            let files = possible.connections_max;
+            warn!(
+                wanted,
+                files, "the limit of open files leaves fewer connections than configured"
+            );
+            files
+        }
+        wanted => wanted,
+    };
+    Ok(edge::Config {
+        node: NodeId { number: ALONE, incarnation },
+        hash_key: parts.identity.hash,
+        stream: Arc::new(stream),
+        tls,
+        limits: edge::Limits {
+            connections_max,
+            source: edge::SourceLimits {
+                connections_max: limits.connections_per_source,
+                rate: limits.connects_per_source_per_second,
+                burst: limits.connects_per_source_at_once,
+            },
+            handshake_us: u64::try_from(limits.login_time.as_micros()).unwrap_or(u64::MAX),
+            ..possible
+        },
+    })
+}
