@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn the_hash_never_changes() {
-        // The inputs are those of the paper's appendix: key 00..0f, message 00..n. The values come from
-        // a second implementation, which reproduces the paper's value for SipHash-2-4.
+        // The inputs are those of the paper's appendix: key 00..0f, message 00..n. The values come
+        // from a second implementation, which reproduces the paper's value for SipHash-2-4.
         let key = HashKey(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
         let data: Vec<u8> = (0..64).collect();
         let known: [(usize, [u8; 8]); 6] = [
