@@ -9,24 +9,27 @@ use crate::commands;
 use crate::exit::{Code, Failure};
 
 /// A clustered XMPP server.
-///
-/// Without a command, `carillon` does what `carillon serve` does: it serves the domain localhost,
-/// with its data in ./carillon-data and a certificate of its own making. Nothing has to be
-/// configured for a first try:
-///
-///     carillon &
-///     carillon user add anna@localhost
-///
-/// Then let a client log in as anna@localhost, at port 5222 of this machine.
 #[derive(Debug, Parser)]
-#[command(name = "carillon", version, max_term_width = 90, after_long_help = AFTER)]
-#[command(verbatim_doc_comment)]
+#[command(name = "carillon", version, max_term_width = 90)]
+#[command(long_about = ABOUT, after_long_help = AFTER)]
 pub struct Cli {
     #[command(flatten)]
     place: Place,
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const ABOUT: &str = "\
+A clustered XMPP server.
+
+Without a command, `carillon` does what `carillon serve` does: it serves the domain \
+localhost, with its data in ./carillon-data and a certificate of its own making. Nothing has \
+to be configured for a first try:
+
+    carillon &
+    carillon user add anna@localhost
+
+Then let a client log in as anna@localhost, at port 5222 of this machine.";
 
 const AFTER: &str = "\
 Files:

@@ -38,7 +38,6 @@ pub const FEED_ROWS: u32 = 50;
 /// in the log.
 pub const OPEN_MAX: usize = 256;
 
-/// end).
 /// How often an account's cursor is written while it moves, in microseconds.
 pub const CURSOR_US: u64 = 1_000_000;
 
@@ -60,11 +59,11 @@ pub const STORE_RETRY_US: u64 = 100_000;
 /// for at least 4096).
 pub const SCRAM_ITERATIONS: u32 = 10_000;
 
+/// Bytes of the commit that a worker's shards share, about: a shard's batch that begins below it
+/// still goes in (FoundationDB wants transactions well below a megabyte).
+pub const GROUP_BYTES_MAX: usize = 256 * 1024;
+
 const _: () = assert!(SESSION_WINDOW_BYTES < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
 const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
 const _: () = assert!(GROUP_BYTES_MAX + BATCH_BYTES_MAX < kv::limits::BATCH_BYTES_MAX);
-
-/// Bytes of the commit that a worker's shards share, about: a shard's batch that begins below it
-/// still goes in (FoundationDB wants transactions well below a megabyte).
-pub const GROUP_BYTES_MAX: usize = 256 * 1024;
