@@ -10,6 +10,7 @@ use xmpp::jid::Jid;
 use crate::keys::Entity;
 use crate::limits;
 use crate::module::Slots;
+use crate::passing::Passing;
 use crate::roster::Roster;
 use crate::rows::{AccountRow, Cursor, RowError};
 use crate::session::Session;
@@ -29,6 +30,8 @@ pub struct Account {
     pub(crate) sessions: SmallVec<[Box<Session>; 1]>,
     pub(crate) slots: Slots,
     pub(crate) inbox: Inbox,
+    /// Messages that are not archived.
+    pub(crate) passing: Passing,
     /// The batch that holds the last thing written for this account.
     pub(crate) dirty: BatchNo,
     /// Events that wait: for the rows, or behind a decision that waits for rows.
@@ -67,6 +70,8 @@ pub(crate) struct Inbox {
     pub(crate) unread: Option<(u64, u64)>,
     /// Messages of that part that were taken, as far as there is room to remember.
     done: BTreeSet<u64>,
+    /// Up to here the cursor's row says something.
+    told: u64,
 }
 
 impl Inbox {
@@ -93,6 +98,18 @@ impl Inbox {
         self.cursor = self.cursor.max(cursor);
     }
 
+    /// A resource has taken a message that has no row. The cursor's row need not know.
+    pub(crate) fn passed(&mut self, id: u64) {
+        self.open.remove(&id);
+        let known = self.open.first().map_or(self.head, |first| first - 1);
+        self.cursor = self.cursor.max(known.min(self.unread.map_or(u64::MAX, |(from, _)| from)));
+    }
+
+    /// Whether the cursor's row, as it was written last, speaks of an id.
+    pub(crate) fn has_told(&self, id: u64) -> bool {
+        id <= self.told
+    }
+
     /// Whether the cursor has moved since it was written.
     pub(crate) fn moved(&self) -> bool {
         self.moved
@@ -103,17 +120,20 @@ impl Inbox {
         self.moved = true;
     }
 
-    /// What the cursor's row is to say now.
-    pub(crate) fn write(&mut self) -> Cursor {
+    /// What the cursor's row is to say now. Of what has no row it says nothing: that is written
+    /// together with a new cursor, or never.
+    pub(crate) fn write(&mut self, passing: &Passing) -> Cursor {
         self.moved = false;
-        let open: Vec<u64> = self.open.iter().copied().take(limits::OPEN_MAX).collect();
+        let mut ids = self.open.iter().copied().filter(|id| !passing.is_unwritten(*id));
+        let open: Vec<u64> = ids.by_ref().take(limits::OPEN_MAX).collect();
         // Of what is above a list that is cut nothing is said.
-        let cut = open.last().copied().filter(|_| open.len() < self.open.len());
+        let cut = ids.next().and_then(|_| open.last().copied());
         let head = cut.unwrap_or(self.head).max(self.cursor);
+        self.told = head;
         let unread = self.unread.map(|(from, to)| (from.max(self.cursor), to.min(head)));
         let unread = unread.filter(|(from, to)| from < to);
         let done = self.done.range(self.cursor + 1..=head.max(self.cursor + 1)).copied().collect();
-        Cursor { taken: self.cursor, head, unread, done, open }
+        Cursor { taken: self.cursor, head, unread, done, open, spent: passing.spent() }
     }
 
     /// A session has read everything that waits, above one id and up to another: what of it nobody
@@ -177,6 +197,7 @@ impl Account {
             sessions: SmallVec::new(),
             slots: Slots::default(),
             inbox: Inbox::default(),
+            passing: Passing::default(),
             dirty: 0,
             waiting: VecDeque::new(),
             days: Days::default(),
@@ -208,10 +229,12 @@ impl Account {
             self.row = None;
         }
         let cursor = found.value(1).map(|value| Cursor::decode(value)).transpose()?;
-        let Cursor { taken, head: known, unread, done, open } = cursor.unwrap_or_default();
+        let Cursor { taken, head: known, unread, done, open, spent } = cursor.unwrap_or_default();
         let head = found.rows(3).first().and_then(|row| crate::keys::log_id(&row.key)).unwrap_or(0);
         self.inbox.cursor = taken;
         self.inbox.head = head.max(known);
+        self.inbox.told = self.inbox.head;
+        self.passing.load(spent);
         self.inbox.open = open.into_iter().collect();
         self.inbox.done = done.into_iter().collect();
         self.inbox.unread = if head > known {
@@ -260,5 +283,6 @@ impl Account {
             && self.state == State::Ready
             && self.dirty <= committed
             && !self.inbox.timer
+            && self.passing.at_rest()
     }
 }

@@ -17,6 +17,7 @@ mod hash;
 pub mod keys;
 pub mod limits;
 pub mod module;
+mod passing;
 pub mod presence;
 mod recover;
 pub mod roster;

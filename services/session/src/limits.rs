@@ -38,6 +38,10 @@ pub const FEED_ROWS: u32 = 50;
 /// in the log.
 pub const OPEN_MAX: usize = 256;
 
+/// How long a message that no archive keeps may go without a row, in microseconds (design: "One log
+/// per account"): its sender waits so long for its `h`, and no longer.
+pub const UNWRITTEN_US: u64 = 200_000;
+
 /// How often an account's cursor is written while it moves, in microseconds.
 pub const CURSOR_US: u64 = 1_000_000;
 

@@ -170,6 +170,8 @@ pub struct Cursor {
     pub done: Vec<u64>,
     /// Second exception: these were not taken.
     pub open: Vec<u64>,
+    /// Messages that are not archived and were taken: their rows go when no retry can come.
+    pub spent: Vec<u64>,
 }
 
 impl Cursor {
@@ -189,6 +191,10 @@ impl Cursor {
                 w = w.varint(id - self.taken);
             }
         }
+        w = w.varint(self.spent.len() as u64);
+        for id in &self.spent {
+            w = w.varint(*id);
+        }
         w.finish()
     }
 
@@ -203,15 +209,15 @@ impl Cursor {
         let head = taken.checked_add(r.varint()?).ok_or(RowError)?;
         let from = taken.checked_add(r.varint()?).ok_or(RowError)?;
         let to = from.checked_add(r.varint()?).ok_or(RowError)?;
-        let mut list = || {
+        let mut list = |above: u64| {
             let mut ids = Vec::new();
             for _ in 0..r.varint()? {
-                ids.push(taken.checked_add(r.varint()?).ok_or(RowError)?);
+                ids.push(above.checked_add(r.varint()?).ok_or(RowError)?);
             }
             Ok::<_, RowError>(ids)
         };
-        let (done, open) = (list()?, list()?);
-        Ok(Self { taken, head, unread: (from < to).then_some((from, to)), done, open })
+        let (done, open, spent) = (list(taken)?, list(taken)?, list(0)?);
+        Ok(Self { taken, head, unread: (from < to).then_some((from, to)), done, open, spent })
     }
 }
 
@@ -420,6 +426,7 @@ mod tests {
             unread: Some(((1 << 50) + 10, (1 << 50) + 20)),
             done: vec![(1 << 50) + 15],
             open: vec![(1 << 50) + 1, (1 << 50) + 80],
+            spent: vec![7, (1 << 50) - 1],
         };
         for cursor in [Cursor::default(), Cursor { taken: 7, head: 7, ..Cursor::default() }, whole]
         {

@@ -7,6 +7,7 @@ mod feed;
 mod inbound;
 mod modules;
 mod outbound;
+mod passing;
 mod presence;
 mod resent;
 mod resume;
@@ -139,6 +140,10 @@ impl Turn<'_, '_> {
     /// Numbers a stanza for a session and hands it over. A stored message that finds no room stays
     /// in the log, and the session reads on from there.
     pub(crate) fn release(&mut self, id: SessionId, stanza: Stanza, log: u64) {
+        let Some(session) = self.account.session(id) else { return };
+        if log != 0 && (session.outbound.feed.is_some() || !session.outbound.has_room()) {
+            self.write_passed(log);
+        }
         let Some(session) = self.account.session_mut(id) else { return };
         let out = &mut session.outbound;
         if log != 0 {
@@ -232,7 +237,15 @@ impl Turn<'_, '_> {
     /// Messages of the log were taken.
     pub(crate) fn logged_taken(&mut self, logged: &[u64]) {
         for log in logged {
-            self.account.inbox.taken(*log);
+            if let Some(origin) = self.account.passing.drop(*log) {
+                self.account.inbox.passed(*log);
+                if let Some(origin) = origin {
+                    self.core.decided(origin, 0);
+                }
+            } else {
+                self.account.inbox.taken(*log);
+                self.account.passing.taken(*log);
+            }
         }
         self.cursor_moved();
     }

@@ -220,6 +220,7 @@ impl Shard {
         {
             let mut turn = Turn { core: &mut self.core, account, env };
             turn.purge_roster();
+            turn.purge_spent();
             stored.into_iter().for_each(|session| turn.restore(session));
             self.core.ready.push_back(jid.clone());
             return;
@@ -381,6 +382,7 @@ impl Shard {
                 Timer::Resume(jid, session) => {
                     self.turn(&jid, env, |turn| turn.expire(session));
                 }
+                Timer::Unwritten(jid) => self.turn(&jid, env, |turn| turn.passing_timeout()),
                 Timer::Cursor(jid) => self.turn(&jid, env, |turn| turn.write_cursor()),
                 Timer::Window(target, number) => self.check_window(target, number),
                 Timer::Read(ticket) => self.core.read_again(ticket),

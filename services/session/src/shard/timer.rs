@@ -12,6 +12,8 @@ pub(crate) enum Timer {
     Resume(Jid, SessionId),
     /// An account's cursor is to be written.
     Cursor(Jid),
+    /// What was delivered without a row is to be written.
+    Unwritten(Jid),
     /// A window's first parcel has this number; if it still has, send all again.
     Window(ShardId, u64),
     /// A read that the store could not make is made again.

@@ -112,6 +112,7 @@ impl Turn<'_, '_> {
         self.account.row = None;
         self.account.roster = Roster::default();
         self.account.inbox = Default::default();
+        self.account.passing = Default::default();
         self.account.days = Default::default();
         Ok(())
     }

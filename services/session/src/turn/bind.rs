@@ -107,6 +107,7 @@ impl Turn<'_, '_> {
             self.end(id);
             return;
         }
+        self.write_passing();
         let at = self.core.now + u64::from(self.core.config.resume_s) * 1_000_000;
         let now = self.core.now;
         if let Some(session) = self.account.session_mut(id) {
@@ -141,6 +142,7 @@ impl Turn<'_, '_> {
     /// next resource.
     pub(crate) fn end(&mut self, id: SessionId) {
         let Some(index) = self.account.sessions.iter().position(|s| s.id == id) else { return };
+        self.write_passing();
         self.unavailable(id, None);
         let session = self.account.sessions.remove(index);
         if session.stored {

@@ -135,6 +135,9 @@ impl Turn<'_, '_> {
         if waits {
             // It is known now, whoever gets it.
             self.account.inbox.open.insert(log);
+            if !row.archived {
+                self.account.passing.written(log);
+            }
         }
         let mine = row.to == self.account.jid.as_str() || row.to == full.as_str();
         let wanted = if log <= delayed_until || !mine {
@@ -174,9 +177,12 @@ impl Turn<'_, '_> {
     pub(crate) fn write_cursor(&mut self) {
         self.account.inbox.timer = false;
         if self.account.inbox.moved() {
-            let cursor = self.account.inbox.write();
+            // Not `delete` and `set`: nothing that is shown depends on it.
+            for id in self.account.passing.purge(self.core.horizon()) {
+                self.core.commits.growing().delete(self.account.entity.log(id));
+            }
+            let cursor = self.account.inbox.write(&self.account.passing);
             let key = self.account.entity.key(keys::tag::CURSOR, &[]);
-            // Not `set`: nothing that is shown depends on it.
             self.core.commits.growing().set(key, cursor.encode());
         }
     }

@@ -25,6 +25,7 @@ impl Turn<'_, '_> {
         if again && arrival.parcel.ingest.is_some() && self.account.exists() {
             // It may be in the log already. What comes later waits, so that order is kept.
             self.account.state = State::Busy;
+            self.write_passing();
             let tail = self.tail();
             return self.look_up(arrival, tail);
         }
@@ -128,6 +129,7 @@ impl Turn<'_, '_> {
 
     /// The modules are through with a message for this account: it goes to its sessions.
     pub(super) fn came(&mut self, arrival: Arrival, mut event: Event, passed: bool) {
+        let stored = event.stored;
         if passed {
             let mut log = 0;
             if let Some(id) = event.stored {
@@ -143,8 +145,10 @@ impl Turn<'_, '_> {
             for target in event.targets {
                 self.deliver(target, event.stanza.clone(), log);
             }
+        } else if let Some(id) = stored {
+            self.account.passing.drop(id);
         }
-        self.core.decided(arrival.origin, self.account.dirty);
+        self.arrived(arrival.origin, stored);
     }
 
     fn iq_came(&mut self, arrival: Arrival, kind: IqType) {

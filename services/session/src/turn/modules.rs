@@ -169,7 +169,14 @@ impl Turn<'_, '_> {
         }
         let id = self.core.next_id();
         let value = row.encode();
-        self.set(self.account.entity.log(id), value);
+        if !outgoing && self.may_pass(draft, event) {
+            self.pass_by(id, value);
+        } else {
+            self.set(self.account.entity.log(id), value);
+            if row_waits(draft, outgoing) && !draft.archived {
+                self.account.passing.written(id);
+            }
+        }
         if draft.archived {
             let contact = if outgoing { &to } else { &from };
             let contact = crate::keys::Entity::of(&self.core.config.hash, contact);

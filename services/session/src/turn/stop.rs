@@ -15,6 +15,7 @@ impl Turn<'_, '_> {
     /// Writes the rows of this account's resumable sessions. Everything that they sent is durable
     /// at this point.
     pub(crate) fn store_sessions(&mut self) {
+        self.write_passing();
         let mut rows = Vec::new();
         for session in self.account.sessions() {
             if session.managed == Managed::Resumable && self.core.config.resume_s > 0 {
