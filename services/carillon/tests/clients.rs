@@ -70,6 +70,7 @@ const SCENARIOS: &[Scenario] = &[
     two("orderly_restart", "restart.py"),
     Scenario { program: Program::Node, ..two("xmppjs", "xmppjs.mjs") },
     Scenario { seconds: 480, ..two("loss", "loss.py") },
+    Scenario { seconds: 180, ..two("loss_slixmpp", "slixloss.py") },
 ];
 
 fn main() {
