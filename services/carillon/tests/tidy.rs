@@ -5,6 +5,7 @@
 
 mod tidy {
     pub(crate) mod arrows;
+    pub(crate) mod keys;
     pub(crate) mod lexer;
     pub(crate) mod lists;
     pub(crate) mod text;
@@ -12,7 +13,7 @@ mod tidy {
 }
 
 use tidy::tree::{Finding, Tree};
-use tidy::{arrows, lists, text};
+use tidy::{arrows, keys, lists, text};
 
 /// What may break a rule: file, rule, date, reason. This list may only shrink, and an entry that
 /// is no longer needed is itself a finding.
@@ -83,6 +84,11 @@ fn namespaces_live_in_one_file() {
 }
 
 #[test]
+fn markup_is_written_by_few() {
+    report(&["markup"], text::markup(&Tree::read()));
+}
+
+#[test]
 fn extensions_are_listed_documented_and_apart() {
     let tree = Tree::read();
     report(&["xep-list", "xep-docs", "xep-first-line"], lists::extensions(&tree));
@@ -90,8 +96,10 @@ fn extensions_are_listed_documented_and_apart() {
 }
 
 #[test]
-fn key_prefixes_are_unique() {
-    report(&["key-prefix"], lists::key_prefixes(&Tree::read()));
+fn keys_are_unique_and_documented() {
+    let tree = Tree::read();
+    report(&["key", "key-docs"], keys::unique_and_documented(&tree));
+    report(&["key"], keys::by_name(&tree));
 }
 
 #[test]

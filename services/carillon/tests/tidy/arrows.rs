@@ -59,20 +59,37 @@ const PURE_MAY_USE: [&str; 15] = [
 ];
 
 /// Third-party crates that only one of our crates may depend on.
-const OWNED: [(&str, &str); 6] = [
+const OWNED: [(&str, &str); 7] = [
     ("quinn", "mesh"),
     ("openraft", "mesh"),
     ("foundationdb", "store"),
     ("foundationdb-sys", "store"),
     ("fjall", "store"),
     ("clap", "carillon"),
+    ("quick-xml", "xmpp"),
+];
+
+/// Readers of XML: one stands behind our own pass over all that comes in, the others only judge it
+/// in tests (security case 4).
+const XML_READERS: [&str; 10] = [
+    "quick-xml",
+    "roxmltree",
+    "rxml",
+    "xml",
+    "xml-rs",
+    "minidom",
+    "libxml",
+    "expat-sys",
+    "xmlparser",
+    "serde-xml-rs",
 ];
 
 /// Third-party crates that only files under these paths may name.
-const NAMED_IN: [(&str, &str); 3] = [
+const NAMED_IN: [(&str, &str); 4] = [
     ("openraft", "cluster/mesh/src/raft"),
     ("quinn", "cluster/mesh/src/link"),
     ("foundationdb", "cluster/store/src/fdb"),
+    ("quick_xml", "proto/xmpp/src/xml"),
 ];
 
 /// What a pure crate's `.clippy.toml` must ban.
@@ -156,6 +173,9 @@ pub(crate) fn check(packages: &BTreeMap<String, Package>) -> Vec<Finding> {
             if ours && !allowed.contains(&target.as_str()) {
                 let what = format!("{name} → {target} is not an arrow of the design");
                 found.push(finding(package, "arrow", what));
+            } else if XML_READERS.contains(&target.as_str()) && owner.is_none_or(|o| o.1 != name) {
+                let what = format!("`{target}` reads XML, which is for `xmpp::xml` alone");
+                found.push(finding(package, "third-party", what));
             } else if !ours && pure && !PURE_MAY_USE.contains(&target.as_str()) {
                 let what = format!("`{name}` is pure and may not use `{target}`");
                 found.push(finding(package, "third-party", what));
@@ -219,7 +239,8 @@ mod tests {
         assert!(check(&good).is_empty());
         let bad = packages(&[
             ("chaos", &["xmpp", "stream", "tokio"], true),
-            ("edge", &["store", "quinn"], true),
+            ("edge", &["store", "quinn", "roxmltree"], true),
+            ("kv", &["quick-xml"], true),
             ("nave", &[], true),
             ("store", &[], false),
             ("xmpp", &["stream", "tokio"], true),
@@ -230,7 +251,9 @@ mod tests {
             found,
             [
                 "only `mesh` may depend on `quinn`",
+                "`roxmltree` reads XML, which is for `xmpp::xml` alone",
                 "edge → store is not an arrow of the design",
+                "`quick-xml` reads XML, which is for `xmpp::xml` alone",
                 "`nave` is not in the table of arrows",
                 "take the shared lints: `[lints]`, `workspace = true`",
                 "xmpp → stream is not an arrow of the design",

@@ -112,36 +112,6 @@ pub(crate) fn extensions_apart(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// The prefix in a line such as `key_prefix: "mam",` or `const PREFIX: &str = "mam";`.
-fn key_prefix<'a>(file: &'a Source, line: usize, code: &str) -> Option<&'a str> {
-    let names = ["key_prefix:", "prefix:", "const KEY_PREFIX", "const PREFIX"];
-    if !names.iter().any(|n| code.trim_start().trim_start_matches("pub(crate) ").starts_with(n)) {
-        return None;
-    }
-    let string = file.masked.strings.iter().find(|s| s.0 == line)?;
-    (!string.1.is_empty()).then_some(string.1.as_str())
-}
-
-/// No two modules write rows under one prefix.
-pub(crate) fn key_prefixes(tree: &Tree) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    for file in tree.rust().filter(|f| f.path.starts_with(XEPS)) {
-        for (index, code) in file.masked.code.iter().enumerate() {
-            let Some(prefix) = key_prefix(file, index + 1, code) else { continue };
-            if file.masked.is_test(index + 1) {
-                continue;
-            }
-            let owner = owners.entry(prefix).or_insert(&file.path);
-            if *owner != file.path {
-                let what = format!("`{prefix}` is the key prefix of {owner}");
-                found.push(file.finding(index + 1, "key-prefix", what));
-            }
-        }
-    }
-    found
-}
-
 /// The code map names the folder of every crate.
 pub(crate) fn architecture(tree: &Tree, packages: &BTreeMap<String, Package>) -> Vec<Finding> {
     let path = "docs/ARCHITECTURE.md";
@@ -223,16 +193,6 @@ mod tests {
             ("services/xeps/src/mam/mod.rs", "//! x\nuse crate::mam::page;\n"),
         ]);
         assert_eq!(rules(&extensions_apart(&tree)), [(2, "xep-apart")]);
-    }
-
-    #[test]
-    fn shared_key_prefixes_are_found() {
-        let tree = Tree::of(&[
-            ("services/xeps/src/a.rs", "//! x\nSpec {\n    key_prefix: \"log\",\n}\n"),
-            ("services/xeps/src/b.rs", "//! x\nconst PREFIX: &str = \"log\";\n"),
-            ("services/xeps/src/c.rs", "//! x\nSpec {\n    key_prefix: \"vcard\",\n}\n"),
-        ]);
-        assert_eq!(rules(&key_prefixes(&tree)), [(2, "key-prefix")]);
     }
 
     #[test]

@@ -140,6 +140,36 @@ pub(crate) fn words(tree: &Tree) -> Vec<Finding> {
     found
 }
 
+/// Where markup may be spelled: the writer with its building blocks, and the stream's own elements;
+/// tools that are clients; the document that is generated for others to read, and the harness of
+/// dialogues, which are as people write them.
+const MARKUP: [&str; 6] = [
+    "proto/xmpp/src/",
+    "proto/stream/src/",
+    "bench/",
+    "chaos/",
+    "services/xeps/src/docs.rs",
+    "services/session/src/testing/",
+];
+
+/// Tags in strings: what is sent to clients is written by `xmpp::xml::Writer` alone.
+pub(crate) fn markup(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let ours = |f: &&Source| !MARKUP.iter().any(|m| f.path.starts_with(m));
+    for file in tree.rust().filter(ours) {
+        for (line, text) in file.masked.strings.iter().filter(|s| !file.masked.is_test(s.0)) {
+            let mut after = text.trim_start().strip_prefix('<').unwrap_or_default().chars();
+            let (first, rest) = (after.next().unwrap_or(' '), after.as_str());
+            let tag = matches!(first, '/' | '?' | '!') || first.is_ascii_lowercase();
+            if tag && (rest.contains("='") || rest.contains("/>") || first == '/') {
+                let what = "write it with `xmpp::xml::Writer`".into();
+                found.push(file.finding(*line, "markup", what));
+            }
+        }
+    }
+    found
+}
+
 /// What pure crates do not name. Clippy bans the calls; this also bans what no call shows.
 pub(crate) fn pure(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -177,6 +207,14 @@ pub(crate) fn namespaces(tree: &Tree) -> Vec<Finding> {
 mod tests {
     use super::super::tree::rules;
     use super::*;
+
+    #[test]
+    fn markup_in_the_wrong_place_is_found() {
+        let text = "//! x\nfn f() {\n    g(\"<a x='1'>\");\n    g(\"</a>\");\n    g(\"<no>\");\n}\n\
+                    #[cfg(test)]\nmod tests {\n    const A: &str = \"<a/>\";\n}\n";
+        let tree = Tree::of(&[("services/xeps/src/a.rs", text), ("proto/xmpp/src/a.rs", text)]);
+        assert_eq!(rules(&markup(&tree)), [(3, "markup"), (4, "markup")]);
+    }
 
     #[test]
     fn long_things_are_found() {
