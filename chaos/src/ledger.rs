@@ -65,7 +65,8 @@ pub struct Row {
     pub message: usize,
     /// It is in the sender's log because it was sent.
     pub outgoing: bool,
-    value: Bytes,
+    /// The row without how its message came in.
+    what: Bytes,
 }
 
 /// All facts.
@@ -135,7 +136,9 @@ impl Ledger {
                 && let Ok(row) = LogRow::decode(value)
                 && let Some(message) = row.id.and_then(number)
             {
-                let row = Row { message, outgoing: row.outgoing, value: value.clone() };
+                // How it came may change: a client sends again what it had sent in a session before.
+                let what = LogRow { ingest: None, confirmed: 0, ..row.clone() }.encode();
+                let row = Row { message, outgoing: row.outgoing, what };
                 self.row(account, id, row)?;
             }
         }
@@ -161,7 +164,7 @@ impl Ledger {
 
     fn row(&mut self, account: usize, id: u64, row: Row) -> Checked {
         if let Some(there) = self.logs[account].get(&id) {
-            return invariants::once::rewritten(there.value == row.value, account, id, &row);
+            return invariants::once::rewritten(there.what == row.what, account, id, &row);
         }
         invariants::once::row(self, account, id, &row)?;
         invariants::order::row(self, account, id, &row)?;

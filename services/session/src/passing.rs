@@ -81,14 +81,11 @@ impl Passing {
         Some(unwritten.origin)
     }
 
-    /// Takes the rows that are to be written: this one, or all.
-    pub(crate) fn due(&mut self, id: Option<u64>) -> Vec<Due> {
+    /// Takes all rows that may never be written, oldest first: they are.
+    pub(crate) fn due(&mut self) -> Vec<Due> {
         let Some(inner) = &mut self.0 else { return Vec::new() };
-        let due = |(id, Unwritten { row, origin, .. })| Due { id, row, origin };
-        match id {
-            Some(id) => inner.unwritten.remove_entry(&id).map(due).into_iter().collect(),
-            None => std::mem::take(&mut inner.unwritten).into_iter().map(due).collect(),
-        }
+        let all = std::mem::take(&mut inner.unwritten).into_iter();
+        all.map(|(id, Unwritten { row, origin, .. })| Due { id, row, origin }).collect()
     }
 
     /// The timer has come: takes the rows that have waited for long enough. Returns them, and when

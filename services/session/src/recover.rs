@@ -1,10 +1,14 @@
 //! How far a session came that is not in memory any more (XEP-0198 §5: `h` of `<failed/>`).
 //!
-//! The log's rows carry how each stanza arrived. The highest number of the session is the prefix
-//! that this account has stored. A stanza's recipient may not have stored it, if the process died
-//! between two commits: such stanzas are driven on as retries first, and only then is the client
-//! told. What the recipient has stored and this account has not is not told; when the client sends
-//! it again, `Retried::Perhaps` lets the recipient know it.
+//! The log's rows carry how each stanza arrived, and how much of its session was durable then. From
+//! there on the prefix goes as far as each number has its row: one that has none may have been a
+//! stanza whose only place was the memory (a message that nobody archives, a subscription), so it
+//! and what follows is for the client to send again. A stanza's recipient may not have stored it,
+//! if the process died between two commits: the stanzas of the prefix are driven on as retries
+//! first, and only then is the client told. When the client sends again what is stored after all,
+//! `Retried::Perhaps` lets sender and recipient know it.
+
+use std::collections::BTreeSet;
 
 use kv::{RangeRead, ReadError, Reads, Rows};
 use peer::{ConnId, Down, Parcel, ResumeRefusal, Retried, SessionId};
@@ -26,8 +30,8 @@ pub(crate) fn trace(core: &mut Core, account: &Account, conn: ConnId, session: S
         conn,
         account: account.jid.clone(),
         session,
-        highest: 0,
-        confirmed: 0,
+        confirmed: None,
+        numbers: BTreeSet::new(),
         open: Vec::new(),
         range,
     };
@@ -54,12 +58,13 @@ pub(crate) fn traced(core: &mut Core, mut trace: Trace, found: Result<Rows, Read
             // Before stream management was on: no client's `h` counts it.
             continue;
         }
-        trace.highest = trace.highest.max(key.number);
-        trace.confirmed = trace.confirmed.max(row.confirmed);
-        if key.number <= trace.confirmed {
+        let confirmed = trace.confirmed.max(Some(row.confirmed));
+        trace.confirmed = confirmed;
+        if Some(key.number) <= confirmed {
             all = true;
             break;
         }
+        trace.numbers.insert(key.number);
         if row.outgoing
             && let Ok(stanza) = row.stanza()
         {
@@ -79,15 +84,18 @@ pub(crate) fn traced(core: &mut Core, mut trace: Trace, found: Result<Rows, Read
 
 /// Sends what may not have reached its recipient once more, oldest first.
 fn drive_on(core: &mut Core, mut trace: Trace) {
-    let confirmed = trace.confirmed;
+    let confirmed = trace.confirmed.unwrap_or(0);
+    let missing = (confirmed + 1..).find(|number| !trace.numbers.contains(number));
+    let prefix = confirmed + 1..missing.unwrap_or(u64::MAX);
     trace.open.retain(|(key, stanza)| {
         let served = stanza.to.as_ref().is_some_and(|to| core.config.serves(to));
-        key.number > confirmed && served
+        prefix.contains(&key.number) && served
     });
+    // XEP-0198 §5: there is no `h` where nothing is known of the session.
+    let handled = trace.confirmed.map(|_| prefix.end - 1);
     core.ticket_count += 1;
     let id = core.ticket_count;
-    let recovery =
-        Recovery { conn: trace.conn, handled: trace.highest, open: trace.open.len() + 1 };
+    let recovery = Recovery { conn: trace.conn, handled, open: trace.open.len() + 1 };
     core.recoveries.insert(id, recovery);
     for (key, stanza) in trace.open.into_iter().rev() {
         let Some(to) = stanza.to.clone() else { continue };
@@ -112,8 +120,7 @@ pub(crate) fn parcel_done(core: &mut Core, id: u64) {
     if recovery.open == 0
         && let Some(recovery) = core.recoveries.remove(&id)
     {
-        let handled = Some(recovery.handled);
         let why = ResumeRefusal::ItemNotFound;
-        core.down(recovery.conn, Down::ResumeFailed { why, handled });
+        core.down(recovery.conn, Down::ResumeFailed { why, handled: recovery.handled });
     }
 }

@@ -142,7 +142,7 @@ impl Turn<'_, '_> {
     pub(crate) fn release(&mut self, id: SessionId, stanza: Stanza, log: u64) {
         let Some(session) = self.account.session(id) else { return };
         if log != 0 && (session.outbound.feed.is_some() || !session.outbound.has_room()) {
-            self.write_passed(log);
+            self.write_passing();
         }
         let Some(session) = self.account.session_mut(id) else { return };
         let out = &mut session.outbound;

@@ -66,7 +66,7 @@ pub(crate) struct Asked {
 /// A lost session whose stanzas are driven on before its client is told how far they go.
 pub(crate) struct Recovery {
     pub(crate) conn: ConnId,
-    pub(crate) handled: u64,
+    pub(crate) handled: Option<u64>,
     pub(crate) open: usize,
 }
 

@@ -1,5 +1,7 @@
 //! What goes on when rows arrive.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use kv::{RangeRead, Rows};
 use peer::{ConnId, IngestKey, Pass, SessionId};
@@ -94,10 +96,10 @@ pub(crate) struct Trace {
     /// The bare JID whose session it was.
     pub(crate) account: Jid,
     pub(crate) session: SessionId,
-    /// The highest number found.
-    pub(crate) highest: u64,
-    /// The highest confirmed prefix that a row tells.
-    pub(crate) confirmed: u64,
+    /// The highest confirmed prefix that a row tells, if there is a row of the session.
+    pub(crate) confirmed: Option<u64>,
+    /// The numbers above it that have a row.
+    pub(crate) numbers: BTreeSet<u64>,
     /// Stanzas above the confirmed prefix, newest first.
     pub(crate) open: Vec<(IngestKey, Stanza)>,
     /// Where the search reads on.

@@ -1,6 +1,6 @@
 //! What comes for an account from another one (or from itself): RFC 6121 §8.5.
 
-use kv::{RangeRead, ReadError, Reads, Rows};
+use kv::{RangeRead, ReadError, Reads, Row, Rows};
 use peer::Retried;
 use smallvec::SmallVec;
 use xmpp::blocks::ids;
@@ -51,7 +51,7 @@ impl Turn<'_, '_> {
     ) {
         if let Ok(found) = &found
             && let Some(more) = found.more(0)
-            && !has_row(found, &arrival)
+            && find_row(found, &arrival).is_none()
         {
             return self.look_up(arrival, range.after(more.clone()));
         }
@@ -61,13 +61,26 @@ impl Turn<'_, '_> {
                 self.bounce(&arrival.parcel.stanza, Condition::InternalServerError);
                 self.core.decided(arrival.origin, 0);
             }
-            Ok(found) if has_row(&found, &arrival) => {
-                self.core.decided(arrival.origin, self.account.dirty);
-            }
-            Ok(_) => self.accept(arrival),
+            Ok(found) => match find_row(&found, &arrival) {
+                Some(row) => {
+                    self.came_before(row, &arrival);
+                    self.core.decided(arrival.origin, self.account.dirty);
+                }
+                None => self.accept(arrival),
+            },
         }
         if self.account.state == State::Ready {
             self.core.ready.push_back(self.account.jid.clone());
+        }
+    }
+
+    /// The row is from here on that of the stanza as it came now: another one that says the same is
+    /// not taken for it.
+    fn came_before(&mut self, row: &Row, arrival: &Arrival) {
+        let Ok(mut message) = LogRow::decode(&row.value) else { return };
+        if message.ingest != arrival.parcel.ingest {
+            message.ingest = arrival.parcel.ingest;
+            self.set(row.key.clone(), message.encode());
         }
     }
 
@@ -200,15 +213,17 @@ fn lost_rather_than_twice(stanza: &Stanza) -> bool {
     matches!(stanza.kind, Kind::Iq(_))
 }
 
-/// Whether the log's tail has the row of this parcel's stanza.
-fn has_row(found: &Rows, arrival: &Arrival) -> bool {
+/// The row of this parcel's stanza in the log's tail: the very same, or one that its sender sent in
+/// a session before. One that says the same and came in this session is another one.
+fn find_row<'a>(found: &'a Rows, arrival: &Arrival) -> Option<&'a Row> {
     let parcel = &arrival.parcel;
-    let (Some(key), Some(from)) = (parcel.ingest, &parcel.stanza.from) else { return false };
-    found.rows(0).iter().any(|row| {
+    let (key, from) = (parcel.ingest?, parcel.stanza.from.as_ref()?);
+    found.rows(0).iter().find(|row| {
         let Ok(row) = LogRow::decode(&row.value) else { return false };
         let Some(of) = row.ingest.filter(|_| !row.outgoing) else { return false };
         let resent = parcel.retried == Retried::Perhaps
             && of.hash == key.hash
+            && of.session != key.session
             && bare(row.from) == from.bare_str();
         of == key || resent
     })

@@ -172,6 +172,8 @@ impl Turn<'_, '_> {
         if !outgoing && self.may_pass(draft, event) {
             self.pass_by(id, value);
         } else {
+            // What came before is not behind it, whatever happens next.
+            self.write_passing();
             self.set(self.account.entity.log(id), value);
             if row_waits(draft, outgoing) && !draft.archived {
                 self.account.passing.written(id);

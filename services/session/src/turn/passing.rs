@@ -44,13 +44,7 @@ impl Turn<'_, '_> {
     /// What was delivered and not taken is written after all: its session is lost, or the log is to
     /// be read.
     pub(crate) fn write_passing(&mut self) {
-        let due = self.account.passing.due(None);
-        self.write_due(due);
-    }
-
-    /// A message that finds no room in a session is written, so that it can be read.
-    pub(super) fn write_passed(&mut self, id: u64) {
-        let due = self.account.passing.due(Some(id));
+        let due = self.account.passing.due();
         self.write_due(due);
     }
 

@@ -2,7 +2,7 @@
 //! (design: "Retries": both archives are deduplicated independently).
 
 use kv::{RangeRead, ReadError, Reads, Row, Rows};
-use peer::SessionId;
+use peer::{IngestKey, SessionId};
 use xmpp::error::Condition;
 use xmpp::jid::Jid;
 
@@ -105,9 +105,11 @@ impl Turn<'_, '_> {
     }
 }
 
-/// Whether a row is that of a message which this account sent.
+/// Whether a row is that of a message which this account sent in a session before. One that says
+/// the same and was sent in this session is another one.
 fn is_row_of(row: &Row, event: &Event) -> bool {
     let Ok(message) = LogRow::decode(&row.value) else { return false };
-    message.outgoing
-        && message.ingest.zip(event.ingest).is_some_and(|(of, key)| of.hash == key.hash)
+    let before =
+        |(of, key): (IngestKey, IngestKey)| of.hash == key.hash && of.session != key.session;
+    message.outgoing && message.ingest.zip(event.ingest).is_some_and(before)
 }
