@@ -136,7 +136,7 @@ impl Ledger {
                 && let Ok(row) = LogRow::decode(value)
                 && let Some(message) = row.id.and_then(number)
             {
-                // How it came may change: a client sends again what it had sent in a session before.
+                // How it came may change: it may be sent again in another session.
                 let what = LogRow { ingest: None, confirmed: 0, ..row.clone() }.encode();
                 let row = Row { message, outgoing: row.outgoing, what };
                 self.row(account, id, row)?;
