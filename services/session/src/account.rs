@@ -1,6 +1,6 @@
 //! One account in memory: what its owner must know to decide without reading.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use kv::Rows;
 use peer::SessionId;
@@ -14,7 +14,7 @@ use crate::passing::Passing;
 use crate::roster::Roster;
 use crate::rows::{AccountRow, Cursor, RowError};
 use crate::session::Session;
-use crate::shard::{BatchNo, Work};
+use crate::shard::{BatchNo, Waiting};
 use crate::stored::SessionRow;
 
 /// An account. At rest it is this struct and its sessions, nothing else.
@@ -35,7 +35,7 @@ pub struct Account {
     /// The batch that holds the last thing written for this account.
     pub(crate) dirty: BatchNo,
     /// Events that wait: for the rows, or behind a decision that waits for rows.
-    pub(crate) waiting: VecDeque<Work>,
+    pub(crate) waiting: Waiting,
     /// The contacts whose row for `day` is written.
     pub(crate) days: Days,
     /// When it was last used, in microseconds.
@@ -199,7 +199,7 @@ impl Account {
             inbox: Inbox::default(),
             passing: Passing::default(),
             dirty: 0,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             days: Days::default(),
             used_us: now,
         }

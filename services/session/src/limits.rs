@@ -28,6 +28,10 @@ pub const RESENT_US: u64 = 120 * 1_000_000;
 /// fault.
 pub const WAITING_MAX: usize = 4096;
 
+/// Bytes of events that wait for one account. Enough for the windows of its own sessions; others
+/// get `internal-server-error` beyond it and try again.
+pub const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Rounds of `Again` that a module may ask for in one decision.
 pub const ROUNDS_MAX: usize = 3;
 

@@ -30,7 +30,7 @@ pub(crate) use self::commit::BatchNo;
 pub(crate) use self::core::{Core, Effect, Recovery};
 pub(crate) use self::ticket::{Again, Step, Ticket, Trace};
 pub(crate) use self::timer::Timer;
-pub(crate) use self::work::{Arrival, Arrived, Origin, Work};
+pub(crate) use self::work::{Arrival, Arrived, Origin, Waiting, Work};
 
 /// What the outside lends for one input: the time and random bits.
 pub struct Env<'a> {
@@ -163,6 +163,7 @@ impl Shard {
         for effect in released {
             self.release(effect, env);
         }
+        self.core.ready.append(&mut self.core.stalled);
         self.settle(env);
     }
 

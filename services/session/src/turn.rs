@@ -17,7 +17,7 @@ mod stop;
 use peer::{ConnId, Down, Parcel, Retried, SessionId, Up};
 use xmpp::error::{Condition, StanzaError};
 use xmpp::jid::Jid;
-use xmpp::stanza::Stanza;
+use xmpp::stanza::{Kind, PresenceType, Stanza};
 
 use crate::account::{Account, State};
 use crate::limits;
@@ -196,6 +196,10 @@ impl Turn<'_, '_> {
         if to.local().is_none() {
             return;
         }
+        if may_be_shed(&stanza) && self.core.window_full(&to) {
+            // Nobody is told of lost presence or answers; who asks for something is.
+            return self.bounce(&stanza, Condition::ResourceConstraint);
+        }
         let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
         self.pass(parcel, Origin::None, false, false);
     }
@@ -281,4 +285,11 @@ impl Turn<'_, '_> {
         self.core.config.resume_s > 0
             && self.account.session(id).is_some_and(|s| s.managed == Managed::Resumable)
     }
+}
+
+/// What a full window does not take: all but what changes somebody's roster (design: "Overload").
+fn may_be_shed(stanza: &Stanza) -> bool {
+    use PresenceType::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+    let Kind::Presence(kind) = stanza.kind else { return true };
+    !matches!(kind, Subscribe | Subscribed | Unsubscribe | Unsubscribed)
 }

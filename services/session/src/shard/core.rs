@@ -98,6 +98,8 @@ pub(crate) struct Core {
     pub(crate) progress: Vec<(Jid, SessionId)>,
     /// Accounts that can go on with what waits.
     pub(crate) ready: VecDeque<Jid>,
+    /// Accounts that can go on when the growing batch has room again.
+    pub(crate) stalled: VecDeque<Jid>,
     pub(crate) out: Outputs,
 }
 
@@ -133,6 +135,7 @@ impl Core {
             decided: VecDeque::new(),
             progress: Vec::new(),
             ready: VecDeque::new(),
+            stalled: VecDeque::new(),
             out: VecDeque::new(),
         }
     }

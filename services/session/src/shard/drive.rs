@@ -1,7 +1,5 @@
 //! How a shard takes its inputs: frames, rows, commits, time.
 
-use std::collections::VecDeque;
-
 use kv::{ReadError, Rows};
 use peer::{Between, ConnId, Down, Epoch, NodeId, Pass, ShardId, Up};
 use xmpp::jid::Jid;
@@ -227,8 +225,8 @@ impl Shard {
         }
         // The store holds a row that cannot be read: who waits is told, and nothing is kept, so
         // that the next event reads again.
-        if let Some(account) = self.accounts.remove(jid) {
-            for work in account.waiting {
+        if let Some(mut account) = self.accounts.remove(jid) {
+            while let Some(work) = account.waiting.pop() {
                 self.core.refuse(work);
             }
         }
@@ -238,12 +236,7 @@ impl Shard {
     /// come again; all else waits.
     fn turn_away(&mut self, jid: &Jid) {
         let Some(account) = self.accounts.get_mut(jid) else { return };
-        let logs_in = |work: &Work| matches!(work, Work::Up(Up::Bind { .. } | Up::Resume { .. }));
-        let waiting = std::mem::take(&mut account.waiting);
-        let (refused, waiting) = waiting.into_iter().partition(logs_in);
-        account.waiting = waiting;
-        let refused: VecDeque<Work> = refused;
-        for work in refused {
+        for work in account.waiting.take_logins() {
             self.core.refuse(work);
         }
     }
@@ -262,10 +255,8 @@ impl Shard {
         };
         account.used_us = now;
         if account.state != State::Ready || !account.waiting.is_empty() {
-            if account.waiting.len() >= limits::WAITING_MAX {
-                self.core.refuse(work);
-            } else {
-                account.waiting.push_back(work);
+            if let Some(refused) = account.waiting.push(work) {
+                self.core.refuse(refused);
             }
             return;
         }
@@ -308,7 +299,7 @@ impl Shard {
             Some(account) if account.state == State::Ready => {
                 Turn { core: &mut self.core, account, env }.work(Work::Parcel(arrival));
             }
-            Some(account) => account.waiting.push_front(Work::Parcel(arrival)),
+            Some(account) => account.waiting.push_first(Work::Parcel(arrival)),
         }
     }
 
@@ -335,17 +326,33 @@ impl Shard {
         }
     }
 
-    /// Lets an account decide what has waited, until it waits again. What it sends to itself is
-    /// decided in between.
+    /// Lets an account decide what has waited, until it waits again or the batch is full. What it
+    /// sends to itself is decided in between.
     fn go_on(&mut self, jid: &Jid, env: &mut Env<'_>) {
         while let Some(account) = self.accounts.get_mut(jid)
             && account.state == State::Ready
-            && let Some(work) = account.waiting.pop_front()
         {
+            if self.core.commits.full() {
+                self.core.stalled.push_back(jid.clone());
+                return;
+            }
+            let Some(work) = account.waiting.pop() else {
+                self.forget(jid);
+                return;
+            };
             Turn { core: &mut self.core, account, env }.work(work);
             while let Some(arrival) = self.core.local.pop_front() {
                 self.arrive_here(arrival, env);
             }
+        }
+    }
+
+    /// Nobody's account is not kept: whoever writes to names that do not exist fills no memory.
+    fn forget(&mut self, jid: &Jid) {
+        let committed = self.core.commits.committed();
+        let gone = |account: &Account| !account.exists() && account.at_rest(committed);
+        if self.accounts.get(jid).is_some_and(|account| gone(account)) {
+            self.accounts.remove(jid);
         }
     }
 
@@ -395,18 +402,19 @@ impl Shard {
     }
 
     fn check_window(&mut self, target: ShardId, number: u64) {
-        let Some(window) = self.core.windows.out.get(&target) else {
+        let Some(window) = self.core.windows.out.get_mut(&target) else {
             self.core.watched.remove(&target);
             return;
         };
         let first = window.first();
+        let wait = window.stands_still(first == number);
         if first == number {
             self.resend(target);
             // Perhaps nobody listens, because another owner has this shard: who has nothing to
             // write would never learn of it.
             self.core.commits.prove();
         }
-        let again = self.core.now + super::core::WINDOW_RETRY_US;
+        let again = self.core.now + super::core::WINDOW_RETRY_US * wait;
         self.core.timers.set(again, Timer::Window(target, first));
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Outgoing<O> {
     bytes: usize,
     /// The batch that the last parcel waits for, so that nothing passes it.
     pub(crate) held_after: BatchNo,
+    /// How often all was sent again without a confirmation.
+    resent: u32,
 }
 
 /// One parcel, and whom its confirmation concerns.
@@ -25,7 +27,7 @@ struct Sent<O> {
 
 impl<O> Default for Outgoing<O> {
     fn default() -> Self {
-        Self { sent: VecDeque::new(), bytes: 0, held_after: 0 }
+        Self { sent: VecDeque::new(), bytes: 0, held_after: 0, resent: 0 }
     }
 }
 
@@ -71,6 +73,14 @@ impl<O> Outgoing<O> {
             origins.push(sent.origin);
         }
         origins
+    }
+
+    /// Whether nothing was confirmed since it was last asked. Returns how many times the usual time
+    /// to wait before it is asked again: who cannot keep up is not helped by copies.
+    pub(crate) fn stands_still(&mut self, still: bool) -> u64 {
+        let wait = if still { 1 << self.resent } else { 1 };
+        self.resent = if still { (self.resent + 1).min(3) } else { 0 };
+        wait
     }
 
     /// Everything that was sent and not confirmed, again, as retries and in order; the first one

@@ -1,9 +1,12 @@
 //! What an account decides on, one after the other.
 
+use std::collections::VecDeque;
+
 use peer::{Parcel, SessionId, ShardId, Up};
 use xmpp::jid::Jid;
 
 use crate::admin;
+use crate::limits;
 
 /// One thing for an account to decide.
 #[derive(Debug)]
@@ -44,4 +47,128 @@ pub(crate) enum Origin {
     Stanza(Jid, SessionId, u64),
     /// A recovery that drives on what a lost session had sent.
     Recovery(u64),
+}
+
+impl Work {
+    /// Whether an account that is too far behind may answer that it takes no more. What a bound
+    /// session says is bounded by the credit of its edge, and to leave out some of it would break
+    /// the session.
+    fn can_be_refused(&self) -> bool {
+        let logs_in = matches!(self, Self::Up(Up::Bind { .. } | Up::Resume { .. }));
+        logs_in || !matches!(self, Self::Up(_))
+    }
+
+    /// About how many bytes it holds.
+    fn weight(&self) -> usize {
+        let stanza = match self {
+            Self::Up(Up::Stanza { stanza, .. }) => Some(stanza),
+            Self::Parcel(arrival) => Some(&arrival.parcel.stanza),
+            Self::Up(_) | Self::Admin(..) => None,
+        };
+        size_of::<Self>() + stanza.map_or(0, |stanza| stanza.size_hint())
+    }
+}
+
+/// What waits for an account, in order.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    queue: VecDeque<Work>,
+    bytes: usize,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Puts something behind what waits. Given back if there is no room for it.
+    pub(crate) fn push(&mut self, work: Work) -> Option<Work> {
+        let full = self.queue.len() >= limits::WAITING_MAX
+            || self.bytes + work.weight() > limits::WAITING_BYTES_MAX;
+        if full && work.can_be_refused() {
+            return Some(work);
+        }
+        self.bytes += work.weight();
+        self.queue.push_back(work);
+        None
+    }
+
+    /// Puts something before all that waits.
+    pub(crate) fn push_first(&mut self, work: Work) {
+        self.bytes += work.weight();
+        self.queue.push_front(work);
+    }
+
+    /// Takes what is next.
+    pub(crate) fn pop(&mut self) -> Option<Work> {
+        let work = self.queue.pop_front()?;
+        self.bytes -= work.weight();
+        if self.queue.is_empty() {
+            // An account at rest holds no queue.
+            self.queue = VecDeque::new();
+        }
+        Some(work)
+    }
+
+    /// Takes those that a client waits for to log in.
+    pub(crate) fn take_logins(&mut self) -> Vec<Work> {
+        let logs_in = |work: &Work| matches!(work, Work::Up(Up::Bind { .. } | Up::Resume { .. }));
+        let (logins, rest) = std::mem::take(&mut self.queue).into_iter().partition(logs_in);
+        self.queue = rest;
+        self.bytes = self.queue.iter().map(Work::weight).sum();
+        VecDeque::into(logins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peer::Retried;
+    use xmpp::stanza::{IqType, Kind, Stanza};
+    use xmpp::xml::Body;
+
+    use super::*;
+
+    fn parcel(bytes: usize) -> Work {
+        let mut stanza = Stanza::new(Kind::Iq(IqType::Get));
+        let body = format!("<q>{}</q>", "x".repeat(bytes));
+        stanza.body = Body::parse(body.as_bytes()).expect("a body");
+        let to = Jid::parse("bob@a").expect("a JID");
+        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        let origin = Arrived::Here(Origin::None);
+        Work::Parcel(Arrival { parcel, retry: false, origin })
+    }
+
+    fn lost() -> Work {
+        let account = Jid::parse("bob@a").expect("a JID");
+        Work::Up(Up::Lost { account, session: SessionId(1), attachment: 1 })
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_count_and_by_bytes() {
+        let mut waiting = Waiting::default();
+        for _ in 0..limits::WAITING_MAX {
+            assert!(waiting.push(parcel(0)).is_none());
+        }
+        assert!(waiting.push(parcel(0)).is_some());
+        assert!(waiting.pop().is_some());
+        assert!(waiting.push(parcel(0)).is_none());
+
+        let mut waiting = Waiting::default();
+        let each = 64 * 1024;
+        let fit = limits::WAITING_BYTES_MAX / (each + 1024);
+        for _ in 0..fit {
+            assert!(waiting.push(parcel(each)).is_none());
+        }
+        assert!(waiting.push(parcel(2 * each)).is_some());
+        while waiting.pop().is_some() {}
+        assert_eq!(waiting.bytes, 0);
+    }
+
+    #[test]
+    fn what_a_session_says_is_never_refused() {
+        let mut waiting = Waiting::default();
+        while waiting.push(parcel(0)).is_none() {}
+        assert!(waiting.push(lost()).is_none());
+        assert!(waiting.push(parcel(0)).is_some());
+    }
 }
