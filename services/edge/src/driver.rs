@@ -164,6 +164,12 @@ impl Connection {
             if overrun {
                 self.core.shared.metrics.slow_readers.add(1);
             }
+            for letter in queue {
+                // Nobody gets it any more; but who ends must know which session it speaks for.
+                if let Letter::Down(frame) = letter {
+                    self.attachment.hear(&frame);
+                }
+            }
             self.phase = Phase::Over;
             return true;
         }

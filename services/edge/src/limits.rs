@@ -31,10 +31,10 @@ pub const SOURCES_MAX: usize = 100_000;
 /// costs this much and what its inbox may hold.
 pub const OUTPUT_PAUSE_BYTES: usize = 64 * 1024;
 
-/// Bytes of frames that may wait for one connection. The owner keeps 64 KiB unacknowledged and one
-/// stanza of at most 256 KiB beyond; more is a broken owner, and the connection ends rather than
-/// grow.
-pub const INBOX_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of frames that may wait for one connection. An owner may say all that it keeps for a
+/// session at once, when the session is resumed; it ends a session that has more than its queue may
+/// hold. Beyond twice that is a broken owner, and the connection ends rather than grow.
+pub const INBOX_BYTES_MAX: usize = 2 * session::limits::SESSION_QUEUE_BYTES_MAX;
 
 const _: () = assert!(INBOX_BYTES_MAX > OUTPUT_PAUSE_BYTES + 256 * 1024);
 

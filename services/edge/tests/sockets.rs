@@ -190,6 +190,44 @@ fn a_client_that_takes_nothing_is_let_go() {
     drop(client);
 }
 
+/// Stanzas of about this many bytes in all.
+fn stanzas(bytes: usize) -> Vec<Stanza> {
+    let mut stanza = Stanza::new(Kind::Message(MessageType::Chat));
+    stanza.add(format!("<body>{}</body>", "x".repeat(4000)).as_bytes());
+    vec![stanza; bytes / 4000]
+}
+
+/// All that an owner may keep for a session comes at once when it is resumed.
+#[test]
+fn a_full_queue_reaches_its_client() {
+    let node = Node::start(Limits::default());
+    let mut queue = stanzas(session::limits::SESSION_QUEUE_BYTES_MAX);
+    queue.push(Stanza::new(Kind::Message(MessageType::Headline)));
+    *node.owner.waiting.lock().expect("waiting") = queue;
+    let mut client = node.session();
+    client.hear("headline");
+    assert_eq!(node.edge.metrics().slow_readers.value(), 0);
+}
+
+/// A connection that ends before it looks at its mail: the owner learns that the session which it
+/// gave it there has lost its socket.
+#[test]
+fn a_session_that_is_bound_in_an_overrun_is_lost() {
+    let node = Node::start(Limits::default());
+    *node.owner.waiting.lock().expect("waiting") =
+        stanzas(4 * session::limits::SESSION_QUEUE_BYTES_MAX);
+    let mut client = node.tls();
+    client.say(HEADER);
+    client.hear("</stream:features>");
+    client.say(AUTH);
+    client.hear("<success");
+    client.say(&format!("{HEADER}{BIND}"));
+    client.hear_all();
+    wait_until("the end", || node.edge.connections() == 0);
+    assert_eq!(node.edge.metrics().slow_readers.value(), 1);
+    assert_eq!(node.owner.count(|up| matches!(up, Up::Lost { .. })), 1);
+}
+
 #[test]
 fn a_panic_costs_one_connection() {
     let node = Node::start(Limits::default());

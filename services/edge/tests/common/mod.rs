@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use xmpp::jid::Jid;
 use xmpp::scram::Verifier;
+use xmpp::stanza::Stanza;
 
 pub(crate) const DOMAIN: &str = "a.example";
 
@@ -29,6 +30,8 @@ pub(crate) struct Owner {
     pub(crate) bound: Mutex<Vec<ConnId>>,
     /// Whether stanzas are confirmed.
     pub(crate) confirms: std::sync::atomic::AtomicBool,
+    /// What a session is given in the moment in which it is bound.
+    pub(crate) waiting: Mutex<Vec<Stanza>>,
 }
 
 const SALT: &[u8] = b"salt of the test";
@@ -71,6 +74,9 @@ impl Owner {
                 };
                 let jid = Jid::parse(&format!("{account}/r{}", session.0)).expect("a JID");
                 self.down(*conn, Down::Bound { session, jid, epoch: Epoch(1) });
+                for (number, stanza) in (1..).zip(&*self.waiting.lock().expect("waiting")) {
+                    self.down(*conn, Down::Stanza { number, stanza: stanza.clone() });
+                }
             }
             Up::Stanza { session, number, stanza, .. } => {
                 let text = String::from_utf8_lossy(stanza.body.as_bytes()).into_owned();
