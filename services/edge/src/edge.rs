@@ -130,7 +130,7 @@ impl Edge {
             metrics: Arc::new(Metrics::default()),
             derivers: Derivers::start(config.limits.derive_threads)?,
             drain: Draining::default(),
-            sources: Arc::new(Sources::new(config.limits.source)),
+            sources: Arc::new(Sources::new(config.limits.source, config.limits.connections_max)),
             uplink,
             config,
         };

@@ -23,8 +23,13 @@ pub const TICKET_BYTES_MAX: usize = 1024;
 /// Bytes of a certificate chain or key file. A chain of four with RSA-4096 is below 16 KiB.
 pub const PEM_FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Source addresses that are told apart. 40 bytes each; what comes beyond shares one account.
-pub const SOURCES_MAX: usize = 100_000;
+/// Source addresses that are told apart besides those that have a connection: who came and went.
+/// 40 bytes each; what comes beyond shares one account.
+pub const SOURCES_SPARE: usize = 100_000;
+
+/// How often source addresses at rest are forgotten where they fill the map, in microseconds. All
+/// are looked at under one lock, so not for each connection.
+pub const SOURCES_PURGE_US: u64 = 1_000_000;
 
 /// Bytes of output that a connection may hold before it takes no more frames and reads no more
 /// input (security cases 44 and 106). As much as an owner's window: a client that takes nothing

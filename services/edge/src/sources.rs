@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::limits::SOURCES_MAX;
+use crate::limits::{SOURCES_PURGE_US, SOURCES_SPARE};
 
 /// What one source may do.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,16 @@ pub(crate) enum SourceRefusal {
 #[derive(Debug)]
 pub(crate) struct Sources {
     limits: SourceLimits,
-    known: Mutex<HashMap<Source, Account>>,
+    /// Sources that are told apart.
+    known_max: usize,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    accounts: HashMap<Source, Account>,
+    /// When those at rest were last forgotten.
+    purged_us: Option<u64>,
 }
 
 /// IPv4 as it is, IPv6 by its upper half. Hashed with the standard library's random keys: the map
@@ -71,15 +80,18 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut known = self.sources.known.lock();
-        if let Some(account) = known.get_mut(&self.source) {
+        if let Some(account) = known.accounts.get_mut(&self.source) {
             account.connections = account.connections.saturating_sub(1);
         }
     }
 }
 
 impl Sources {
-    pub(crate) fn new(limits: SourceLimits) -> Self {
-        Self { limits, known: Mutex::new(HashMap::new()) }
+    /// `connections_max`: of the node. Each of them may come from a source of its own.
+    pub(crate) fn new(limits: SourceLimits, connections_max: u64) -> Self {
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        let known_max = connections_max.saturating_add(SOURCES_SPARE);
+        Self { limits, known_max, known: Mutex::default() }
     }
 
     /// Counts a new connection from `address`, or refuses it.
@@ -91,14 +103,13 @@ impl Sources {
         let mut source = source_of(address);
         let full = u64::from(self.limits.burst) * 1000;
         let mut known = self.known.lock();
-        if known.len() >= SOURCES_MAX && !known.contains_key(&source) {
-            let limits = self.limits;
-            known.retain(|_, account| account.connections > 0 || !account.rested(&limits, now_us));
-            if known.len() >= SOURCES_MAX {
+        if known.accounts.len() >= self.known_max && !known.accounts.contains_key(&source) {
+            known.purge(&self.limits, now_us);
+            if known.accounts.len() >= self.known_max {
                 source = Source::Rest;
             }
         }
-        let account = known.entry(source).or_insert(Account {
+        let account = known.accounts.entry(source).or_insert(Account {
             connections: 0,
             tokens: full,
             seen_us: now_us,
@@ -114,6 +125,18 @@ impl Sources {
         account.tokens = left;
         account.connections += 1;
         Ok(Place { sources: Arc::clone(self), source })
+    }
+}
+
+impl Known {
+    /// Forgets who is at rest, unless that was done just now.
+    fn purge(&mut self, limits: &SourceLimits, now_us: u64) {
+        if self.purged_us.is_some_and(|at_us| now_us < at_us + SOURCES_PURGE_US) {
+            return;
+        }
+        self.purged_us = Some(now_us);
+        self.accounts
+            .retain(|_, account| account.connections > 0 || !account.rested(limits, now_us));
     }
 }
 
@@ -147,7 +170,7 @@ mod tests {
     #[test]
     fn a_source_has_a_number_of_places_and_gets_them_back() {
         let limits = SourceLimits { connections_max: 3, rate: 1000, burst: 1000 };
-        let sources = Arc::new(Sources::new(limits));
+        let sources = Arc::new(Sources::new(limits, 100));
         let mut places: Vec<_> =
             (0..3).map(|_| sources.admit(ip("192.0.2.1"), 0).expect("a place")).collect();
         let mapped = sources.admit(ip("::ffff:192.0.2.1"), 0).map(|_| ());
@@ -160,7 +183,7 @@ mod tests {
     #[test]
     fn a_subscriber_with_a_whole_prefix_is_one_source() {
         let limits = SourceLimits { connections_max: 1, rate: 1000, burst: 1000 };
-        let sources = Arc::new(Sources::new(limits));
+        let sources = Arc::new(Sources::new(limits, 100));
         let _held = sources.admit(ip("2001:db8::1"), 0).expect("a place");
         assert!(sources.admit(ip("2001:db8::ffff:2"), 0).is_err());
         assert!(sources.admit(ip("2001:db8:0:1::1"), 0).is_ok());
@@ -169,7 +192,7 @@ mod tests {
     #[test]
     fn a_burst_is_followed_by_the_rate() {
         let limits = SourceLimits { connections_max: 100, rate: 2, burst: 5 };
-        let sources = Arc::new(Sources::new(limits));
+        let sources = Arc::new(Sources::new(limits, 100));
         let admitted =
             |now_us| (0..10).filter(|_| sources.admit(ip("192.0.2.1"), now_us).is_ok()).count();
         assert_eq!(admitted(0), 5);
@@ -179,19 +202,50 @@ mod tests {
         assert_eq!(admitted(0), 0, "a clock that goes back gives nothing");
     }
 
+    fn nth(n: usize) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::from_bits(n as u32))
+    }
+
     #[test]
     fn the_map_is_bounded_and_forgets_the_rested() {
         let limits = SourceLimits { connections_max: 2, rate: 1, burst: 1 };
-        let sources = Arc::new(Sources::new(limits));
-        let address = |n: usize| IpAddr::V4(std::net::Ipv4Addr::from_bits(n as u32));
-        let held: Vec<_> =
-            (0..SOURCES_MAX).filter_map(|n| sources.admit(address(n), 0).ok()).collect();
-        assert_eq!(held.len(), SOURCES_MAX);
-        assert!(sources.admit(address(SOURCES_MAX), 0).is_ok(), "the rest shares one account");
-        assert!(sources.admit(address(SOURCES_MAX + 1), 0).is_err());
-        assert!(sources.known.lock().len() <= SOURCES_MAX + 1);
+        let sources = Arc::new(Sources::new(limits, 10));
+        let max = 10 + SOURCES_SPARE;
+        let held: Vec<_> = (0..max).filter_map(|n| sources.admit(nth(n), 0).ok()).collect();
+        assert_eq!(held.len(), max);
+        assert!(sources.admit(nth(max), 0).is_ok(), "the rest shares one account");
+        assert!(sources.admit(nth(max + 1), 0).is_err());
+        assert!(sources.known.lock().accounts.len() <= max + 1);
         drop(held);
-        assert!(sources.admit(address(SOURCES_MAX + 2), 2_000_000).is_ok());
-        assert!(sources.known.lock().len() <= 2);
+        assert!(sources.admit(nth(max + 2), 2_000_000).is_ok());
+        assert!(sources.known.lock().accounts.len() <= 2);
+    }
+
+    /// A full node whose clients come each from somewhere else: all are told apart, whoever came
+    /// and went before.
+    #[test]
+    fn each_connection_may_have_a_source_of_its_own() {
+        let limits = SourceLimits { connections_max: 1, rate: 1, burst: 1 };
+        let connections_max = 2 * SOURCES_SPARE;
+        let sources = Arc::new(Sources::new(limits, connections_max as u64));
+        let held: Vec<_> =
+            (0..connections_max).filter_map(|n| sources.admit(nth(n), 0).ok()).collect();
+        assert_eq!(held.len(), connections_max);
+        assert_eq!(sources.known.lock().accounts.len(), connections_max);
+    }
+
+    #[test]
+    fn a_full_map_is_looked_through_once_a_second() {
+        let limits = SourceLimits { connections_max: 1, rate: 1, burst: 1 };
+        let sources = Arc::new(Sources::new(limits, 0));
+        let fill = |now_us| (0..SOURCES_SPARE).for_each(|n| drop(sources.admit(nth(n), now_us)));
+        let full = || sources.known.lock().accounts.len() >= SOURCES_SPARE;
+        fill(0);
+        drop(sources.admit(nth(SOURCES_SPARE), 900_000));
+        assert!(full(), "nobody has rested yet");
+        drop(sources.admit(nth(SOURCES_SPARE), 900_000 + SOURCES_PURGE_US - 1));
+        assert!(full(), "it was done just now");
+        drop(sources.admit(nth(SOURCES_SPARE), 900_000 + SOURCES_PURGE_US));
+        assert!(!full());
     }
 }
