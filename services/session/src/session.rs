@@ -198,6 +198,28 @@ pub(crate) struct Outbound {
     pub(crate) feed: Option<Feed>,
 }
 
+/// What of the log a stanza is that a session is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InLog {
+    /// Nothing.
+    No,
+    /// The message of this row: a session that has no room reads it there.
+    Row(u64),
+    /// A copy of the message of this row, which cannot be read there; who takes it has taken the
+    /// message.
+    Copy(u64),
+}
+
+impl InLog {
+    /// The row's id, or zero.
+    pub(crate) fn id(self) -> u64 {
+        match self {
+            Self::No => 0,
+            Self::Row(id) | Self::Copy(id) => id,
+        }
+    }
+}
+
 /// Ids in the log of stanzas that were taken.
 pub(crate) type Logged = smallvec::SmallVec<[u64; 8]>;
 

@@ -21,7 +21,7 @@ use xmpp::stanza::{Kind, PresenceType, Stanza};
 
 use crate::account::{Account, State};
 use crate::limits;
-use crate::session::{Feed, Managed, Reading};
+use crate::session::{Feed, InLog, Managed, Reading};
 use crate::shard::{BatchNo, Core, Effect, Env, Origin, Timer, Work};
 
 /// One account, deciding.
@@ -122,31 +122,37 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Gives a stanza to a session, when what it shows is durable; `log` is its id in the log or
-    /// zero.
-    pub(crate) fn deliver(&mut self, id: SessionId, stanza: Stanza, log: u64) {
+    /// Gives a stanza to a session, when what it shows is durable.
+    pub(crate) fn deliver(&mut self, id: SessionId, stanza: Stanza, logged: InLog) {
         let after = self.after();
         let Some(session) = self.account.session_mut(id) else { return };
         let after = after.max(session.outbound.held_after);
         if self.core.passes(after) {
-            self.release(id, stanza, log);
+            self.release(id, stanza, logged);
         } else {
             session.outbound.held_after = after;
             let jid = self.account.jid.clone();
-            self.core.commits.hold(after, Effect::Deliver(jid, id, stanza, log));
+            self.core.commits.hold(after, Effect::Deliver(jid, id, stanza, logged));
         }
     }
 
     /// Numbers a stanza for a session and hands it over. A stored message that finds no room stays
     /// in the log, and the session reads on from there.
-    pub(crate) fn release(&mut self, id: SessionId, stanza: Stanza, log: u64) {
-        let Some(session) = self.account.session(id) else { return };
-        if log != 0 && (session.outbound.feed.is_some() || !session.outbound.has_room()) {
+    pub(crate) fn release(&mut self, id: SessionId, stanza: Stanza, logged: InLog) {
+        let Some(session) = self.account.session(id) else {
+            // It ended while the stanza was held. A message that nobody else has is for the others.
+            if self.account.inbox.waits(logged.id()) {
+                self.feed_others();
+            }
+            return;
+        };
+        let behind = session.outbound.feed.is_some() || !session.outbound.has_room();
+        if behind && matches!(logged, InLog::Row(_)) {
             self.write_passing();
         }
         let Some(session) = self.account.session_mut(id) else { return };
         let out = &mut session.outbound;
-        if log != 0 {
+        if let InLog::Row(log) = logged {
             if let Some(feed) = &mut out.feed {
                 feed.until = feed.until.max(log);
                 return self.read_on(id);
@@ -158,7 +164,7 @@ impl Turn<'_, '_> {
                 return;
             }
         }
-        let number = out.release(stanza.clone(), log);
+        let number = out.release(stanza.clone(), logged.id());
         let overflows = out.overflows();
         if let Some(conn) = session.conn {
             self.core.down(conn, Down::Stanza { number, stanza });
@@ -217,7 +223,7 @@ impl Turn<'_, '_> {
         match own.and_then(Jid::resource) {
             Some(resource) => {
                 if let Some(id) = self.account.resource(resource).map(|session| session.id) {
-                    self.deliver(id, stanza, 0);
+                    self.deliver(id, stanza, InLog::No);
                 }
             }
             None => self.route(stanza),

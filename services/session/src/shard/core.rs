@@ -22,6 +22,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::limits;
 use crate::rows::Clock;
+use crate::session::InLog;
 
 /// How long a parcel may stay unconfirmed before its window is sent again, in microseconds. A link
 /// that lost it says so sooner; this is the last resort.
@@ -35,8 +36,8 @@ const _: () = assert!(STEP_US < limits::RESENT_US && STEP_US > super::drive::SWE
 
 /// What waits for a batch.
 pub(crate) enum Effect {
-    /// A stanza for a session; the number is its id in the log, or zero.
-    Deliver(Jid, SessionId, Stanza, u64),
+    /// A stanza for a session.
+    Deliver(Jid, SessionId, Stanza, InLog),
     /// A frame for a connection.
     Down(ConnId, Down),
     /// A parcel that stands in its window.

@@ -359,8 +359,8 @@ impl Shard {
     /// Carries out an effect whose batch is durable.
     pub(super) fn release(&mut self, effect: Effect, env: &mut Env<'_>) {
         match effect {
-            Effect::Deliver(jid, session, stanza, log) => {
-                self.turn(&jid, env, |turn| turn.release(session, stanza, log));
+            Effect::Deliver(jid, session, stanza, logged) => {
+                self.turn(&jid, env, |turn| turn.release(session, stanza, logged));
             }
             Effect::Down(conn, frame) => self.core.down(conn, frame),
             Effect::Pass(target, number) => {

@@ -21,15 +21,23 @@ impl Turn<'_, '_> {
         if inbox.is_empty() {
             return;
         }
-        let (after, until) = (inbox.cursor, inbox.head);
+        let (start, until) = (inbox.cursor, inbox.head);
         let Some(session) = self.account.session_mut(id) else { return };
-        let start = match session.outbound.feed {
-            Some(feed) => feed.after.min(after),
-            None => after,
+        let waiting = |delayed_until| Feed {
+            start,
+            after: start,
+            until,
+            reading: Reading::No,
+            delayed_until,
         };
-        let reading = Reading::No;
-        session.outbound.feed =
-            Some(Feed { start, after: start, until, reading, delayed_until: until });
+        session.outbound.feed = Some(match session.outbound.feed {
+            None => waiting(until),
+            // It will come to all of it.
+            Some(feed) if feed.after <= start => Feed { until, ..feed },
+            // It has read what was for it up to where it is; from there on it gets its own copies
+            // as before.
+            Some(feed) => waiting(feed.after.max(feed.delayed_until)),
+        });
         self.read_on(id);
     }
 

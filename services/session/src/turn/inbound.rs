@@ -16,6 +16,7 @@ use crate::account::State;
 use crate::delivery::{self, Action, Addressee, Resource, Targets};
 use crate::module::{Event, Phase, Sender};
 use crate::rows::{LogRow, bare};
+use crate::session::InLog;
 use crate::shard::{Arrival, Step, Ticket};
 
 impl Turn<'_, '_> {
@@ -144,19 +145,19 @@ impl Turn<'_, '_> {
     pub(super) fn came(&mut self, arrival: Arrival, mut event: Event, passed: bool) {
         let stored = event.stored;
         if passed {
-            let mut log = 0;
+            let mut logged = InLog::No;
             if let Some(id) = event.stored {
                 if event.archived {
                     add_stanza_id(&mut event.stanza, &self.account.jid, id);
                 }
                 if event.offline {
-                    log = id;
+                    logged = InLog::Row(id);
                     self.account.inbox.arrived(id, !event.targets.is_empty());
                 }
             }
             let event = self.run(Phase::Deliver, event);
             for target in event.targets {
-                self.deliver(target, event.stanza.clone(), log);
+                self.deliver(target, event.stanza.clone(), logged);
             }
         } else if let Some(id) = stored {
             self.account.passing.drop(id);
@@ -173,7 +174,7 @@ impl Turn<'_, '_> {
             Action::Deliver(_) if push => self.bounce(&stanza, Condition::ServiceUnavailable),
             Action::Deliver(targets) => {
                 for id in self.ids(targets) {
-                    self.deliver(id, stanza.clone(), 0);
+                    self.deliver(id, stanza.clone(), InLog::No);
                 }
             }
             Action::Account if request => self.request(0, Event::new(stanza, Sender::Other)),
@@ -196,7 +197,7 @@ impl Turn<'_, '_> {
         match self.delivery(&stanza) {
             Action::Deliver(targets) => {
                 for id in self.ids(targets) {
-                    self.deliver(id, stanza.clone(), 0);
+                    self.deliver(id, stanza.clone(), InLog::No);
                 }
             }
             Action::Subscription => self.subscription_in(kind, &stanza),

@@ -7,6 +7,7 @@ use super::Turn;
 use crate::account::State;
 use crate::limits;
 use crate::module::{Cx, Draft, Event, Op, Outcome, Phase, Verdict};
+use crate::session::InLog;
 use crate::shard::{Again, Step, Ticket};
 
 /// What a phase has come to.
@@ -137,7 +138,7 @@ impl Turn<'_, '_> {
                 Op::Set(key, value) => self.set(key, value),
                 Op::Delete(key) => self.delete(key),
                 Op::Replace(stanza) => event.stanza = stanza,
-                Op::Deliver(session, stanza) => self.deliver(session, stanza, 0),
+                Op::Deliver(session, stanza) => self.deliver(session, stanza, copied(event)),
                 Op::Reply(stanza) => self.answer(stanza),
                 Op::Slot(id, value) => self.account.slots.set(id, value),
                 Op::Mark(id, mark, set) => {
@@ -191,6 +192,15 @@ impl Turn<'_, '_> {
         event.stored = Some(id);
         event.archived = draft.archived;
         event.offline = row_waits(draft, outgoing);
+    }
+}
+
+/// What of the log a stanza is that a module gives to a session because of an event. Where nobody
+/// gets the message itself, a copy is no delivery: the message waits.
+fn copied(event: &Event) -> InLog {
+    match event.stored {
+        Some(id) if event.offline && !event.targets.is_empty() => InLog::Copy(id),
+        _ => InLog::No,
     }
 }
 

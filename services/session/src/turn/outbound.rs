@@ -9,7 +9,7 @@ use super::Turn;
 use super::modules::Flow;
 use crate::hash::stanza_hash;
 use crate::module::{Event, Sender, is_self};
-use crate::session::Count;
+use crate::session::{Count, InLog};
 use crate::shard::{Effect, Origin, Step};
 
 impl Turn<'_, '_> {
@@ -62,7 +62,7 @@ impl Turn<'_, '_> {
         if number == session.inbound.seen() + 1 {
             let count = session.inbound.begin();
             if let Some(reply) = reply {
-                self.deliver(id, reply, 0);
+                self.deliver(id, reply, InLog::No);
             }
             self.decided(id, count);
         }

@@ -9,7 +9,7 @@ use xmpp::stanza::{PresenceType, Stanza};
 use super::Turn;
 use super::roster::SERVER_MADE;
 use crate::presence::{self, ProbeAnswer, Probed};
-use crate::session::Available;
+use crate::session::{Available, InLog};
 use crate::shard::Origin;
 use crate::subscription::{Audience, Change, Effect, Verb};
 
@@ -71,7 +71,7 @@ impl Turn<'_, '_> {
                 }
                 Follows::Request(from, kept) => {
                     let request = presence::kept_request(&kept, &from, &self.account.jid);
-                    self.deliver(id, request, 0);
+                    self.deliver(id, request, InLog::No);
                 }
                 Follows::Inbox => self.feed_waiting(id),
             }
@@ -84,7 +84,7 @@ impl Turn<'_, '_> {
             let sees = self.account.session(id).is_some_and(|s| s.priority().is_some());
             if sees && (there || id != from) {
                 let sender = stanza.from.clone().unwrap_or_else(|| jid.clone());
-                self.deliver(id, presence::copy(stanza, &sender, &jid), 0);
+                self.deliver(id, presence::copy(stanza, &sender, &jid), InLog::No);
             }
         }
     }
@@ -100,7 +100,7 @@ impl Turn<'_, '_> {
             })
             .collect();
         for stanza in others {
-            self.deliver(id, stanza, 0);
+            self.deliver(id, stanza, InLog::No);
         }
     }
 
@@ -208,7 +208,7 @@ impl Turn<'_, '_> {
             .map(|session| session.id)
             .collect();
         for id in wanted {
-            self.deliver(id, stanza.clone(), 0);
+            self.deliver(id, stanza.clone(), InLog::No);
         }
     }
 

@@ -11,6 +11,7 @@ use super::Turn;
 use crate::keys::Entity;
 use crate::module::Event;
 use crate::roster::{self, Catchup, ItemSet, Request, Write};
+use crate::session::InLog;
 use crate::shard::Origin;
 
 /// What the server itself sends is sent for the first time.
@@ -44,7 +45,7 @@ impl Turn<'_, '_> {
                 (bytes::Bytes::new(), items.iter().map(roster::write_push).collect())
             }
         };
-        self.deliver(id, stanza.reply_result(result), 0);
+        self.deliver(id, stanza.reply_result(result), InLog::No);
         for payload in changes {
             self.push_to(id, &payload);
         }
@@ -108,7 +109,7 @@ impl Turn<'_, '_> {
         push.id = Some(Text::from(format!("push-{number:x}")));
         if let Ok(body) = Body::parse(payload) {
             push.body = body;
-            self.deliver(id, push, 0);
+            self.deliver(id, push, InLog::No);
         }
     }
 }
