@@ -1,6 +1,7 @@
 //! Sessions that end, fall behind, or give way to others, in the midst of what is under way.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+use session::admin::Request;
 use session::testing::{Happened, Order, Server};
 
 /// A server with these devices; all but those with a minus want messages.
@@ -33,6 +34,11 @@ fn bodies(server: &mut Server, name: &str) -> Vec<String> {
 
 fn message(to: &str, id: u32, text: &str) -> String {
     format!("<message to='{to}' type='chat' id='m{id}'><body>{text}</body></message>")
+}
+
+fn not_resumed(server: &mut Server, name: &str) -> bool {
+    let happened = server.client(name).look();
+    happened.iter().any(|happened| matches!(happened, Happened::NotResumed(..)))
 }
 
 #[test]
@@ -69,4 +75,57 @@ fn who_is_behind_gets_its_own_copy_of_what_others_have_taken() {
     assert!(got == sent, "{} of {}", got.len(), sent.len());
     let quick = bodies(&mut server, "alice/quick");
     assert_eq!(quick.iter().filter(|body| sent.contains(body)).count(), sent.len());
+}
+
+#[test]
+fn a_session_that_is_lost_gives_way_and_one_that_is_there_does_not() {
+    let mut server = server(Order::Prompt, &["alice"], &[]);
+    let count = server.config().resources_max;
+    let names: Vec<String> = (0..=count).map(|n| format!("alice/r{n}")).collect();
+    for name in &names[..count] {
+        server.login(name);
+    }
+    server.bind(&names[count]);
+    let refused = server.client(&names[count]).look();
+    assert!(matches!(refused[..], [Happened::BindRefused(_)]), "{refused:?}");
+    for name in [&names[3], &names[1]] {
+        server.lose(name);
+        server.run();
+    }
+    server.login(&names[count]);
+    server.resume(&names[3]);
+    assert!(not_resumed(&mut server, &names[3]), "it was lost first");
+    server.resume(&names[1]);
+    assert!(!not_resumed(&mut server, &names[1]));
+}
+
+#[test]
+fn who_waits_to_resume_a_session_that_ends_is_told() {
+    let mut server = server(Order::LateStore, &["alice", "bob"], &["alice/x"]);
+    // What it handed over is not durable when it resumes and while the account is disabled.
+    server.send("alice/x", &message("bob@a", 1, "hi"));
+    server.step();
+    server.lose("alice/x");
+    server.resume_with("alice/x", 0);
+    server.admin(Request::Disable { account: Server::jid("alice") });
+    assert!(not_resumed(&mut server, "alice/x"));
+}
+
+#[test]
+fn a_session_does_not_expire_while_it_is_resumed() {
+    let mut server = server(Order::Prompt, &["alice"], &["alice/x"]);
+    server.stop();
+    // Its account is in memory.
+    server.login("alice/y");
+    server.pass(290_000_000);
+    let client = server.client("alice/x");
+    client.happened.clear();
+    let h = client.received as u32;
+    server.resume_with("alice/x", h);
+    // It goes on when the row that was stored of it is deleted, and that takes long.
+    server.step();
+    server.tick(20_000_000);
+    server.run();
+    let happened = server.client("alice/x").look();
+    assert!(matches!(happened[..], [Happened::Resumed(_)]), "{happened:?}");
 }

@@ -1,7 +1,7 @@
 //! Sessions begin and end: binding (RFC 6120 §7), stream management (XEP-0198 §3), acknowledgement,
 //! loss.
 
-use peer::{BindRefusal, ConnId, Down, NodeId, SessionId};
+use peer::{BindRefusal, ConnId, Down, NodeId, ResumeRefusal, SessionId};
 use xmpp::error::StreamCondition;
 use xmpp::jid::Jid;
 use xmpp::stanza::{Kind, PresenceType, Stanza};
@@ -47,7 +47,7 @@ impl Turn<'_, '_> {
             return;
         };
         self.displace(&jid);
-        if self.account.sessions.len() >= self.core.config.resources_max {
+        if !self.make_room() {
             self.core.down(conn, Down::BindRefused(BindRefusal::ResourceConstraint));
             return;
         }
@@ -67,6 +67,20 @@ impl Turn<'_, '_> {
             self.cut(id, StreamCondition::Conflict);
             self.end(id);
         }
+    }
+
+    /// Whether one more session has a place. Those that have lost their sockets give theirs up for
+    /// it, the longest lost first.
+    fn make_room(&mut self) -> bool {
+        while self.account.sessions.len() >= self.core.config.resources_max {
+            let lost = self.account.sessions().filter(|s| s.conn.is_none() && s.resuming.is_none());
+            let Some(id) = lost.min_by_key(|session| session.lost_us).map(|session| session.id)
+            else {
+                return false;
+            };
+            self.end(id);
+        }
+        true
     }
 
     /// Turns stream management on: both counts begin again (XEP-0198 §4).
@@ -129,11 +143,12 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// The time of a lost session is over.
+    /// The time of a lost session is over, unless its client has come back.
     pub(crate) fn expire(&mut self, id: SessionId) {
         let Some(session) = self.account.session(id) else { return };
         let until = session.lost_us + u64::from(self.core.config.resume_s) * 1_000_000;
-        if session.conn.is_none() && session.lost_us != 0 && until <= self.core.now {
+        let lost = session.conn.is_none() && session.resuming.is_none() && session.lost_us != 0;
+        if lost && until <= self.core.now {
             self.end(id);
         }
     }
@@ -148,6 +163,9 @@ impl Turn<'_, '_> {
         if session.stored {
             let key = self.account.entity.session(id);
             self.delete(key);
+        }
+        if let Some(resuming) = session.resuming {
+            self.not_resumed(resuming.conn, ResumeRefusal::ItemNotFound);
         }
         let mut presence = Stanza::new(Kind::Presence(PresenceType::Unavailable));
         presence.from = Some(session.jid.clone());

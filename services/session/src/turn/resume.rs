@@ -38,7 +38,7 @@ impl Turn<'_, '_> {
         self.finish_resume(id);
     }
 
-    fn not_resumed(&mut self, conn: ConnId, why: ResumeRefusal) {
+    pub(super) fn not_resumed(&mut self, conn: ConnId, why: ResumeRefusal) {
         self.core.down(conn, Down::ResumeFailed { why, handled: None });
     }
 
