@@ -192,8 +192,22 @@ impl Turn<'_, '_> {
             || self.account.sessions().any(|session| session.directed.knows(from))
     }
 
+    /// Somebody is gone, or was never there: who has sent it directed presence owes it no end (RFC
+    /// 6121 §4.6.3).
+    fn came_unavailable(&mut self, stanza: &Stanza) {
+        let (Some(from), Some(to)) = (&stanza.from, &stanza.to) else { return };
+        for session in &mut self.account.sessions {
+            if to.is_bare() || session.jid == *to {
+                session.directed.came_unavailable(from);
+            }
+        }
+    }
+
     fn presence_came(&mut self, arrival: Arrival, kind: PresenceType) {
         let stanza = arrival.parcel.stanza;
+        if matches!(kind, PresenceType::Unavailable | PresenceType::Error) {
+            self.came_unavailable(&stanza);
+        }
         match self.delivery(&stanza) {
             Action::Deliver(targets) => {
                 for id in self.ids(targets) {
