@@ -237,6 +237,7 @@ fn find_row<'a>(found: &'a Rows, arrival: &Arrival) -> Option<&'a Row> {
         let Ok(row) = LogRow::decode(&row.value) else { return false };
         let Some(of) = row.ingest.filter(|_| !row.outgoing) else { return false };
         let resent = parcel.retried == Retried::Perhaps
+            && parcel.stanza.id.is_some()
             && of.hash == key.hash
             && of.session != key.session
             && bare(row.from) == from.bare_str();

@@ -95,19 +95,8 @@ impl Turn<'_, '_> {
     fn send_message(&mut self, id: SessionId, count: Count, event: &Event) {
         let stanza = event.stanza.clone();
         let Some(to) = stanza.to.clone() else { return };
-        if !self.core.config.serves(&to) {
-            self.bounce(&stanza, Condition::RemoteServerNotFound);
-            return;
-        }
-        if to.local().is_none() {
-            self.bounce(&stanza, Condition::ServiceUnavailable);
-            return;
-        }
-        if self.core.window_full(&to) {
-            self.bounce(&stanza, Condition::ResourceConstraint);
-            return;
-        }
-        let retried = if self.resends(id) { Retried::Perhaps } else { Retried::No };
+        let known = self.resends(id) && stanza.id.is_some();
+        let retried = if known { Retried::Perhaps } else { Retried::No };
         let early = event.stored.is_some();
         let parcel = Parcel { to, stanza, ingest: event.ingest, retried };
         let origin = Origin::Stanza(self.account.jid.clone(), id, count);

@@ -32,10 +32,12 @@ impl Turn<'_, '_> {
     }
 
     /// A message from a client: decided at once, or, if the client may have sent it before, when
-    /// the log's tail has been read. What comes later waits, so that order is kept.
+    /// the log's tail has been read. What comes later waits, so that order is kept. A message
+    /// without an id is never known again.
     pub(super) fn message_sent(&mut self, id: SessionId, count: Count, event: Event) {
         let own = |to: &Jid| to.same_bare(&self.account.jid);
-        if self.resends(id) && !event.stanza.to.as_ref().is_some_and(own) {
+        let known = self.resends(id) && event.stanza.id.is_some();
+        if known && !event.stanza.to.as_ref().is_some_and(own) {
             self.account.state = State::Busy;
             let tail = self.tail();
             return self.look_back(count, event, tail);
