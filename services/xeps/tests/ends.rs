@@ -1,7 +1,10 @@
 //! Sessions that end, fall behind, or give way to others, in the midst of what is under way.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+use kv::Reads;
 use session::admin::Request;
+use session::module::{Cx, Event, Module, Outcome, Phase, Verdict};
+use session::spec::Spec;
 use session::testing::{Happened, Order, Server};
 
 /// A server with these devices; all but those with a minus want messages.
@@ -128,4 +131,38 @@ fn a_session_does_not_expire_while_it_is_resumed() {
     server.run();
     let happened = server.client("alice/x").look();
     assert!(matches!(happened[..], [Happened::Resumed(_)]), "{happened:?}");
+}
+
+/// Looks into the store, and then has nothing to say.
+struct Late;
+
+impl Module for Late {
+    fn spec(&self) -> Spec {
+        Spec { iqs: &["urn:late"], ..Spec::new(0, "Late", "1") }
+    }
+
+    fn phases(&self) -> &'static [Phase] {
+        &[Phase::Iq]
+    }
+
+    fn decide(&self, _: Phase, _: &Event, cx: &Cx<'_>, _: &mut Outcome) -> Verdict {
+        match cx.rows {
+            [] => Verdict::Again(Reads::get(kv::Key::from_static(b"late"))),
+            _ => Verdict::Pass,
+        }
+    }
+}
+
+#[test]
+fn a_request_that_nobody_answers_after_a_look_is_refused() {
+    session::testing::play(
+        &[&Late],
+        "
+## whoever passes, and when
+given alice
+given alice/x logs in
+alice/x sends <iq type='get' id='1'><query xmlns='urn:late'/></iq>
+alice/x gets error service-unavailable
+",
+    );
 }

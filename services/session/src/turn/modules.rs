@@ -110,14 +110,19 @@ impl Turn<'_, '_> {
     }
 
     /// Goes on behind a phase.
-    fn finish(&mut self, step: Step, event: &Event, flow: Flow) {
+    pub(super) fn finish(&mut self, step: Step, event: &Event, flow: Flow) {
         match (flow, step) {
             (Flow::Waits, _) => {}
             (flow, Step::Outbound(number)) => self.sent(number, event, matches!(flow, Flow::Pass)),
             (flow, Step::Inbound(arrival)) => {
                 self.came(*arrival, event.clone(), matches!(flow, Flow::Pass));
             }
-            (_, Step::Iq(number)) => self.asked(number, event),
+            (flow, Step::Iq(number)) => {
+                if matches!(flow, Flow::Pass) {
+                    self.bounce(&event.stanza, Condition::ServiceUnavailable);
+                }
+                self.asked(number, event);
+            }
         }
     }
 

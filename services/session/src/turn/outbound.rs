@@ -2,11 +2,11 @@
 
 use peer::{IngestKey, Parcel, Retried, SessionId};
 use xmpp::error::Condition;
+use xmpp::jid::Jid;
 use xmpp::ns;
 use xmpp::stanza::{IqType, Kind, PresenceType, Stanza};
 
 use super::Turn;
-use super::modules::Flow;
 use crate::hash::stanza_hash;
 use crate::module::{Event, Sender, is_self};
 use crate::session::{Count, InLog};
@@ -92,6 +92,18 @@ impl Turn<'_, '_> {
         self.decided(id, count);
     }
 
+    /// Why a message cannot be sent. To be asked before anything is done with it: what is refused
+    /// is in no archive, and no device gets a copy.
+    pub(super) fn refuses(&self, to: &Jid) -> Option<Condition> {
+        if !self.core.config.serves(to) {
+            Some(Condition::RemoteServerNotFound)
+        } else if to.local().is_none() {
+            Some(Condition::ServiceUnavailable)
+        } else {
+            self.core.window_full(to).then_some(Condition::ResourceConstraint)
+        }
+    }
+
     fn send_message(&mut self, id: SessionId, count: Count, event: &Event) {
         let stanza = event.stanza.clone();
         let Some(to) = stanza.to.clone() else { return };
@@ -139,14 +151,8 @@ impl Turn<'_, '_> {
             self.asked(count, &event);
             return;
         };
-        match self.phase(Step::Iq(count), &mut event, index, Vec::new()) {
-            Flow::Waits => {}
-            Flow::Pass => {
-                self.bounce(&event.stanza, Condition::ServiceUnavailable);
-                self.asked(count, &event);
-            }
-            Flow::Done => self.asked(count, &event),
-        }
+        let flow = self.phase(Step::Iq(count), &mut event, index, Vec::new());
+        self.finish(Step::Iq(count), &event, flow);
     }
 
     /// A request was answered.

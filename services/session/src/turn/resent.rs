@@ -52,6 +52,10 @@ impl Turn<'_, '_> {
     }
 
     fn decide_message(&mut self, count: Count, mut event: Event) {
+        if let Some(condition) = event.stanza.to.as_ref().and_then(|to| self.refuses(to)) {
+            self.bounce(&event.stanza, condition);
+            return self.sent(count, &event, false);
+        }
         let flow = self.phase(Step::Outbound(count), &mut event, 0, Vec::new());
         if !matches!(flow, Flow::Waits) {
             self.sent(count, &event, matches!(flow, Flow::Pass));
