@@ -145,7 +145,7 @@ impl<E: Engine> Shared<E> {
             let engine = self.engine.read();
             return ready(match engine.as_ref() {
                 None => Err(ReadError::Unavailable),
-                Some(engine) => told(rows::answer(&engine.snapshot(), &reads)),
+                Some(engine) => told(rows::answer(&**engine, &reads)),
             });
         }
         match self.reads.push(reads) {

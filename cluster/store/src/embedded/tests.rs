@@ -22,6 +22,7 @@ enum Disk {
     /// Fails when it has applied so many batches.
     FailsAfter(u32),
     Panics,
+    PanicsOverReads,
 }
 
 #[derive(Default)]
@@ -58,7 +59,9 @@ impl Engine for Fake {
     type Snapshot<'a> = Rows;
 
     fn snapshot(&self) -> Rows {
-        Rows(self.0.0.lock().rows.clone())
+        let inside = self.0.0.lock();
+        assert!(inside.disk != Disk::PanicsOverReads, "an engine with a damaged file");
+        Rows(inside.rows.clone())
     }
 
     #[allow(clippy::panic, reason = "the test is about panics")]
@@ -308,4 +311,19 @@ fn a_range_delete_of_too_many_rows_is_refused_alone() {
     let mut most = Batch::new(1);
     most.delete_range(key("many/000001"), key("many0"));
     assert_eq!(block_on(store.commit(most)), Ok(()), "exactly as many as may be");
+}
+
+#[test]
+fn an_engine_that_panics_over_what_it_reads_costs_that_answer_only() {
+    let store = open();
+    assert_eq!(block_on(store.commit(set("there"))), Ok(()));
+    let all = || Reads::range(RangeRead::new(key("a"), key("z")));
+    store.engine.set(Disk::PanicsOverReads);
+    // More often than there are threads.
+    for _ in 0..10 {
+        assert_eq!(block_on(store.read(all())), Err(ReadError::Damaged));
+        assert_eq!(block_on(store.read(Reads::get(key("there")))), Err(ReadError::Damaged));
+    }
+    store.engine.set(Disk::Works);
+    assert_eq!(block_on(store.read(all())).unwrap().rows(0).len(), 1);
 }
