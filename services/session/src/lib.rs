@@ -19,7 +19,6 @@ pub mod limits;
 pub mod module;
 mod passing;
 pub mod presence;
-mod recent;
 mod recover;
 pub mod roster;
 pub mod rows;

@@ -65,16 +65,44 @@ pub(crate) fn space_run(bytes: &[u8]) -> usize {
 /// and `&`.
 #[inline]
 pub(crate) fn text_run(bytes: &[u8]) -> usize {
-    run::<2, b'>', b'&'>(bytes)
+    run(bytes, Stops::TEXT)
 }
 
 /// How many bytes at the front are attribute value in these quotes that needs no look.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8], quote: u8) -> usize {
     match quote {
-        b'"' => run::<4, b'&', b'<'>(bytes),
-        _ => run::<1, b'\'', b'<'>(bytes),
+        b'"' => run(bytes, Stops::QUOTED),
+        _ => run(bytes, Stops::APOSTROPHED),
     }
+}
+
+/// Whether all bytes are ASCII text that needs no look: then [`text_run`] takes them all. Made for
+/// pieces of a few words.
+#[inline]
+pub(crate) fn is_plain_text(bytes: &[u8]) -> bool {
+    Stops::TEXT.in_none_of(bytes)
+}
+
+/// The same for attribute value in these quotes.
+#[inline]
+pub(crate) fn is_plain_value(bytes: &[u8], quote: u8) -> bool {
+    match quote {
+        b'"' => Stops::QUOTED.in_none_of(bytes),
+        _ => Stops::APOSTROPHED.in_none_of(bytes),
+    }
+}
+
+/// How many bytes at the front are written as they are, as text or as a value in either quotes.
+/// There may be more of them: those beyond ASCII want a look each, and so do the few at the end.
+#[inline]
+pub(crate) fn verbatim_run(bytes: &[u8], value: bool) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let hits = |word: [u8; 8]| match value {
+        true => Stops::TEXT.hits(word) | Stops::QUOTED.hits(word) | Stops::APOSTROPHED.hits(word),
+        false => Stops::TEXT.hits(word),
+    };
+    8 * words.iter().position(|word| hits(*word) != 0).unwrap_or(words.len())
 }
 
 /// How many bytes of CDATA at the front need no look.
@@ -83,56 +111,104 @@ pub(crate) fn cdata_run(bytes: &[u8]) -> usize {
     bytes.iter().position(stop).unwrap_or(bytes.len())
 }
 
-/// Runs of ASCII and of wider characters, until a character of neither, one that is `PAIR` if `BIT`
-/// is set in it, or `LAST`. In each set of three two differ in one bit, so that one comparison
-/// finds both.
+/// Three ASCII characters that end a run. Two of them, a pair, differ in one bit, so that one
+/// comparison finds both.
+#[derive(Clone, Copy)]
+struct Stops {
+    /// The bit, in each byte.
+    bit: u64,
+    /// The one of the pair that has it set.
+    pair: u64,
+    /// The third.
+    last: u64,
+}
+
+const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
+#[cfg(test)]
+std::thread_local! {
+    /// Bytes that this thread has compared with stops: what tells a second look from a first.
+    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+impl Stops {
+    const TEXT: Stops = Stops::new(b'<' ^ b'>', b'>', b'&');
+    const QUOTED: Stops = Stops::new(b'"' ^ b'&', b'&', b'<');
+    const APOSTROPHED: Stops = Stops::new(b'&' ^ b'\'', b'\'', b'<');
+
+    const fn new(bit: u8, pair: u8, last: u8) -> Stops {
+        assert!(bit.is_power_of_two() && pair & bit == bit);
+        Stops { bit: LOW * bit as u64, pair: LOW * pair as u64, last: LOW * last as u64 }
+    }
+
+    /// The highest bit of each byte: whether it is a control, not ASCII, or one of the three. The
+    /// lowest byte that is flagged is exact; a borrow can only flag bytes above it.
+    #[inline]
+    fn hits(self, word: [u8; 8]) -> u64 {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + word.len());
+        let x = u64::from_le_bytes(word);
+        let pair = (x | self.bit) ^ self.pair;
+        let last = x ^ self.last;
+        let control = x.wrapping_sub(LOW * 0x20) & !x;
+        let hit = x | control | (pair.wrapping_sub(LOW) & !pair) | (last.wrapping_sub(LOW) & !last);
+        hit & HIGH
+    }
+
+    /// The same for one byte.
+    #[inline]
+    fn hit(self, b: u8) -> bool {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + 1);
+        let [bit, pair, last] = [self.bit as u8, self.pair as u8, self.last as u8];
+        !(0x20..0x80).contains(&b) || b | bit == pair || b == last
+    }
+
+    #[inline]
+    fn in_none_of(self, bytes: &[u8]) -> bool {
+        let (words, tail) = bytes.as_chunks::<8>();
+        // Without a branch for each word, several are looked at together.
+        let hits = words.iter().fold(0, |hits, word| hits | self.hits(*word));
+        hits == 0 && !tail.iter().any(|b| self.hit(*b))
+    }
+}
+
+/// Runs of ASCII and of wider characters, until a character of neither or a stop.
 #[inline]
-fn run<const BIT: u8, const PAIR: u8, const LAST: u8>(bytes: &[u8]) -> usize {
-    let ascii = ascii_run::<BIT, PAIR, LAST>(bytes);
+fn run(bytes: &[u8], stops: Stops) -> usize {
+    let ascii = ascii_run(bytes, stops);
     match bytes.get(ascii) {
-        Some(0x80..) => mixed_run::<BIT, PAIR, LAST>(bytes, ascii),
+        Some(0x80..) => mixed_run(bytes, ascii, stops),
         _ => ascii,
     }
 }
 
 #[cold]
-fn mixed_run<const BIT: u8, const PAIR: u8, const LAST: u8>(
-    bytes: &[u8],
-    mut done: usize,
-) -> usize {
+fn mixed_run(bytes: &[u8], mut done: usize, stops: Stops) -> usize {
     loop {
         let rest = bytes.get(done..).unwrap_or_default();
         let wide = wide_run(rest);
         if wide == 0 {
             return done;
         }
-        done += wide + ascii_run::<BIT, PAIR, LAST>(rest.get(wide..).unwrap_or_default());
+        done += wide + ascii_run(rest.get(wide..).unwrap_or_default(), stops);
     }
 }
 
-const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-
-/// The length of the run before the first control, non-ASCII or stop byte: eight at a time. In each
-/// test the lowest byte that is flagged is exact; a borrow can only flag bytes above it.
+/// The length of the run before the first control, non-ASCII or stop byte: eight at a time.
 #[inline]
-fn ascii_run<const BIT: u8, const PAIR: u8, const LAST: u8>(bytes: &[u8]) -> usize {
+fn ascii_run(bytes: &[u8], stops: Stops) -> usize {
     let mut done = 0;
     let (words, tail) = bytes.as_chunks::<8>();
     for word in words {
-        let x = u64::from_le_bytes(*word);
-        let pair = (x | (LOW * u64::from(BIT))) ^ (LOW * u64::from(PAIR));
-        let last = x ^ (LOW * u64::from(LAST));
-        let control = x.wrapping_sub(LOW * 0x20) & !x;
-        let hit = x | control | (pair.wrapping_sub(LOW) & !pair) | (last.wrapping_sub(LOW) & !last);
-        let hit = hit & HIGH;
-        if hit != 0 {
-            return done + (hit.trailing_zeros() / 8) as usize;
+        let hits = stops.hits(*word);
+        if hits != 0 {
+            return done + (hits.trailing_zeros() / 8) as usize;
         }
         done += 8;
     }
-    let stop = |&b: &u8| !(0x20..0x80).contains(&b) || b | BIT == PAIR || b == LAST;
-    done + tail.iter().position(stop).unwrap_or(tail.len())
+    done + tail.iter().position(|b| stops.hit(*b)).unwrap_or(tail.len())
 }
 
 /// How many bytes at the front are whole characters beyond ASCII; see [`decode`].
@@ -235,6 +311,23 @@ mod tests {
         // A borrow out of a flagged byte must not hide or move the first one.
         assert_eq!(text_run(b"ab\x00\x20\x21cdefgh"), 2);
         assert_eq!(text_run(b"ab<=<cdefgh"), 2);
+    }
+
+    #[test]
+    fn plain_is_what_a_run_takes_whole_and_is_ascii() {
+        for b in 0..=255u8 {
+            for (at, length) in (0..20).flat_map(|at| (at + 1..24).map(move |end| (at, end))) {
+                let mut line = vec![b'x'; length];
+                line[at] = b;
+                assert_eq!(is_plain_text(&line), text_run(&line) == length, "{b} at {at}");
+                for quote in [b'"', b'\''] {
+                    let plain = value_run(&line, quote) == length;
+                    assert_eq!(is_plain_value(&line, quote), plain, "{b} at {at}");
+                }
+            }
+        }
+        // Wider characters are for the other way.
+        assert!(text_run("aé".as_bytes()) == 3 && !is_plain_text("aé".as_bytes()));
     }
 
     #[test]

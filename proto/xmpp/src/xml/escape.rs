@@ -17,29 +17,42 @@ pub fn push_value(out: &mut Vec<u8>, text: &str) {
 }
 
 fn push(out: &mut Vec<u8>, text: &str, value: bool) {
-    let bytes = text.as_bytes();
-    let mut mark = 0;
-    for (i, &b) in bytes.iter().enumerate() {
-        let (with, len): (&[u8], usize) = match b {
-            b'<' => (b"&lt;", 1),
-            b'>' => (b"&gt;", 1),
-            b'&' => (b"&amp;", 1),
-            b'\r' => (b"&#13;", 1),
-            b'"' if value => (b"&quot;", 1),
-            b'\'' if value => (b"&apos;", 1),
-            b'\t' if value => (b"&#9;", 1),
-            b'\n' if value => (b"&#10;", 1),
-            b'\t' | b'\n' => continue,
-            0..=0x1F => ("\u{FFFD}".as_bytes(), 1),
-            0xEF if bytes[i..].starts_with(b"\xEF\xBF\xBE") => ("\u{FFFD}".as_bytes(), 3),
-            0xEF if bytes[i..].starts_with(b"\xEF\xBF\xBF") => ("\u{FFFD}".as_bytes(), 3),
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[mark..i]);
-        out.extend_from_slice(with);
-        mark = i + len;
+    let mut rest = text.as_bytes();
+    while let Some((kept, len, with)) = first_escaped(rest, value) {
+        out.extend_from_slice(&rest[..kept]);
+        out.extend_from_slice(with.as_bytes());
+        rest = &rest[kept + len..];
     }
-    out.extend_from_slice(&bytes[mark..]);
+    out.extend_from_slice(rest);
+}
+
+/// How many bytes at the front are written as they are, how many after them are not, and what is
+/// written in their place. `None`: all are written as they are.
+#[inline]
+fn first_escaped(bytes: &[u8], value: bool) -> Option<(usize, usize, &'static str)> {
+    let mut at = 0;
+    loop {
+        at += chars::verbatim_run(&bytes[at..], value);
+        let with = match *bytes.get(at)? {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'\r' => "&#13;",
+            b'"' if value => "&quot;",
+            b'\'' if value => "&apos;",
+            b'\t' if value => "&#9;",
+            b'\n' if value => "&#10;",
+            0..=0x1F if !matches!(bytes[at], b'\t' | b'\n') => "\u{FFFD}",
+            0xEF if matches!(bytes[at..], [_, 0xBF, 0xBE | 0xBF, ..]) => {
+                return Some((at, 3, "\u{FFFD}"));
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        return Some((at, 1, with));
+    }
 }
 
 /// The text that checked bytes stand for: the five entities and character references resolved.
@@ -125,6 +138,20 @@ mod tests {
             "a\u{FFFD}b\u{FFFD}c\u{FFFD}d\u{FFFD}\u{FFFD}"
         );
         assert_eq!(text("﾿ｿ\u{FF00}"), "﾿ｿ\u{FF00}");
+    }
+
+    #[test]
+    fn long_text_is_escaped_as_its_characters_are() {
+        let odd =
+            ["<", ">", "&", "\r", "\n", "\t", "'", "\"", "\0", "é", "漢", "\u{FFFE}", "\u{FF00}"];
+        for odd in odd {
+            for at in 0..20 {
+                let (before, after) = ("x".repeat(at), "y".repeat(20 - at));
+                let line = format!("{before}{odd}{after}");
+                assert_eq!(text(&line), format!("{before}{}{after}", text(odd)));
+                assert_eq!(value(&line), format!("{before}{}{after}", value(odd)));
+            }
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Reader {
     ///
     /// # Errors
     /// What RFC 6120 §11 or the limits refuse. Every later call repeats it.
+    #[inline]
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Item>, XmlError> {
         if let Some(scan) = &mut self.scan
             && scan.read_plain(input, &self.limits)
@@ -69,6 +70,10 @@ impl Reader {
             *input = &[];
             return Ok(None);
         }
+        self.read_any(input)
+    }
+
+    fn read_any(&mut self, input: &mut &[u8]) -> Result<Option<Item>, XmlError> {
         let result = self.advance(input);
         if let Err(error) = result {
             self.scan = None;
@@ -134,4 +139,47 @@ impl Reader {
 
 fn take(input: &mut &[u8], bytes: usize) {
     *input = input.get(bytes..).unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::chars::LOOKED_AT;
+
+    /// How many bytes are compared in reading some input in pieces of one length.
+    fn looked_at(xml: &str, piece: usize) -> usize {
+        let limits = ReadLimits { element_bytes: 1 << 19, ..ReadLimits::AFTER_AUTH };
+        let mut reader = Reader::framed(limits);
+        LOOKED_AT.set(0);
+        let mut items = 0;
+        for mut piece in xml.as_bytes().chunks(piece) {
+            while let Ok(Some(_)) = reader.read(&mut piece) {
+                items += 1;
+            }
+        }
+        assert_eq!(items, 1);
+        LOOKED_AT.get()
+    }
+
+    /// Security case 6. What is at the ends of an attribute is looked at by other ways, and where a
+    /// piece is not plain it is looked at once more, but never what came before it.
+    #[test]
+    fn nothing_large_is_looked_at_again() {
+        const BYTES: usize = 256 * 1024;
+        for xml in [
+            format!("<a b='{}'/>", "x".repeat(BYTES)),
+            format!("<a b=\"{}\"/>", "x".repeat(BYTES)),
+            format!("<a>{}</a>", "x".repeat(BYTES)),
+        ] {
+            for piece in [1, 7, 16, 31, 64, 100, 4096, xml.len()] {
+                let seen = looked_at(&xml, piece);
+                assert!((BYTES - 64..BYTES + 64).contains(&seen), "{seen} in pieces of {piece}");
+            }
+        }
+        let odd = format!("<a>{}</a>", "text &amp; текст\r\n".repeat(BYTES / 24));
+        for piece in [1, 7, 16, 31, 64, 100, 4096, odd.len()] {
+            let seen = looked_at(&odd, piece);
+            assert!(seen < 3 * odd.len(), "{seen} of {} in pieces of {piece}", odd.len());
+        }
+    }
 }

@@ -19,6 +19,9 @@ pub struct Writer {
     in_tag: bool,
 }
 
+/// A buffer begins at this size, which most elements that a server adds fit in.
+const FIRST_BYTES: usize = 128;
+
 /// An open element; positions in `out`.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -46,6 +49,9 @@ impl Writer {
     }
 
     pub(super) fn begin(&mut self, name: &str, ns: Option<&str>) {
+        if self.out.capacity() == 0 {
+            self.out.reserve_exact(FIRST_BYTES);
+        }
         self.close_tag();
         self.out.push(b'<');
         let start = self.out.len();

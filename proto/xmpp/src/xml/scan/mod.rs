@@ -199,6 +199,9 @@ const REFERENCE_BYTES: usize = 16;
 /// A buffer begins at the size of the input at hand, at most this: most stanzas fit.
 const FIRST_BYTES: usize = 512;
 
+/// Pieces up to this long are worth [`Scan::read_plain`].
+const PLAIN_BYTES: usize = 64;
+
 /// The scanner. Between elements it is dropped, or kept only while more input is at hand.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -299,26 +302,29 @@ impl Scan {
         if window < whole.len() { Err(limit.into()) } else { Ok(None) }
     }
 
-    /// Takes all of some input if it is nothing but more of the same attribute value or text, which
-    /// is what most pieces of something large are. False: nothing was taken.
+    /// Takes all of a short input if it is nothing but more ASCII of the same attribute value or
+    /// text, which is what most pieces of something large are. False: nothing was taken, and
+    /// [`Scan::read`] is to judge it. It saves the way there, which costs more than such a piece.
     #[inline]
     pub(super) fn read_plain(&mut self, input: &[u8], limits: &ReadLimits) -> bool {
-        if self.partial > 0 || self.skip_lf {
+        let left = limits.element_bytes.saturating_sub(self.used) as usize;
+        let cut = self.partial > 0 || self.skip_lf;
+        if cut || self.kind == Kind::Header || input.len() > left.min(PLAIN_BYTES) {
             return false;
         }
-        let run = match self.state {
-            State::AttrValue => chars::value_run(input, self.quote),
-            State::Text => chars::text_run(input),
-            _ => return false,
+        let plain = match self.state {
+            State::AttrValue => chars::is_plain_value(input, self.quote),
+            State::Text => chars::is_plain_text(input),
+            _ => false,
         };
-        let fits = self.kind != Kind::Header
-            && input.len() <= limits.element_bytes.saturating_sub(self.used) as usize;
-        if run < input.len() || !fits {
-            return false;
+        if plain {
+            // A copy of a known length is two moves, one of any length is a call.
+            let (words, tail) = input.as_chunks::<16>();
+            words.iter().for_each(|word| self.out.extend_from_slice(word));
+            self.out.extend_from_slice(tail);
+            self.used += input.len() as u32;
         }
-        self.out.extend_from_slice(input);
-        self.used += run as u32;
-        true
+        plain
     }
 
     fn run(&mut self, cur: &mut Cursor<'_>) -> Result<(), XmlError> {
