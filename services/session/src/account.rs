@@ -11,6 +11,7 @@ use crate::keys::Entity;
 use crate::limits;
 use crate::module::Slots;
 use crate::passing::Passing;
+use crate::recent::Recent;
 use crate::roster::Roster;
 use crate::rows::{AccountRow, Cursor, RowError};
 use crate::session::Session;
@@ -32,6 +33,8 @@ pub struct Account {
     pub(crate) inbox: Inbox,
     /// Messages that are not archived.
     pub(crate) passing: Passing,
+    /// What is known of the log's tail, while something may come again.
+    pub(crate) recent: Option<Box<Recent>>,
     /// The batch that holds the last thing written for this account.
     pub(crate) dirty: BatchNo,
     /// Events that wait: for the rows, or behind a decision that waits for rows.
@@ -198,6 +201,7 @@ impl Account {
             slots: Slots::default(),
             inbox: Inbox::default(),
             passing: Passing::default(),
+            recent: None,
             dirty: 0,
             waiting: Waiting::default(),
             days: Days::default(),

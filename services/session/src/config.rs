@@ -22,8 +22,6 @@ pub struct Config {
     pub resume_s: u32,
     /// Resources of one account at a time.
     pub resources_max: usize,
-    /// Contacts of one account.
-    pub contacts_max: usize,
 }
 
 impl Config {
@@ -37,7 +35,6 @@ impl Config {
             archive: true,
             resume_s: limits::RESUME_S,
             resources_max: limits::RESOURCES_MAX,
-            contacts_max: 1000,
         }
     }
 

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod module;
 mod passing;
 pub mod presence;
+mod recent;
 mod recover;
 pub mod roster;
 pub mod rows;

@@ -24,6 +24,15 @@ pub const RETRY_HORIZON_US: u64 = 600 * 1_000_000;
 /// old, in microseconds. A client resends at once.
 pub const RESENT_US: u64 = 120 * 1_000_000;
 
+/// Rows of a log's tail that are read at once to look for what may come again.
+pub const TAIL_ROWS: u32 = 2000;
+
+/// Rows of a log's tail that are known in memory, some 100 bytes each, while something may come
+/// again. When so many have been written, the tail is read anew.
+pub const RECENT_MAX: usize = 4000;
+
+const _: () = assert!(TAIL_ROWS as usize * 2 <= RECENT_MAX);
+
 /// Events that wait for one account's rows. The edge's credit bounds them already; this bounds a
 /// fault.
 pub const WAITING_MAX: usize = 4096;

@@ -157,7 +157,9 @@ impl Roster {
         if change.state.pending_in() && !old.pending_in() && self.requests_len() >= REQUESTS_MAX {
             return Err(Condition::ResourceConstraint);
         }
-        if change.state.listed() && !old.listed() && self.items_len() >= ITEMS_MAX {
+        let full =
+            self.items_len() >= ITEMS_MAX || self.items_bytes() + contact.len() > TEXT_BYTES_MAX;
+        if change.state.listed() && !old.listed() && full {
             return Err(Condition::PolicyViolation);
         }
         Ok(())
@@ -173,7 +175,9 @@ impl Roster {
         if !contact.state.listed() && self.items_len() >= ITEMS_MAX {
             return Err(Condition::PolicyViolation);
         }
-        let text = item.name.len() + item.groups.iter().map(|group| group.len() + 2).sum::<usize>();
+        let jid = if contact.state.listed() { 0 } else { contact.jid.len() };
+        let groups: usize = item.groups.iter().map(|group| group.len() + 2).sum();
+        let text = jid + item.name.len() + groups;
         if self.items_bytes() + text > TEXT_BYTES_MAX {
             return Err(Condition::PolicyViolation);
         }

@@ -133,6 +133,41 @@ fn a_session_does_not_expire_while_it_is_resumed() {
     assert!(matches!(happened[..], [Happened::Resumed(_)]), "{happened:?}");
 }
 
+/// Whoever sends again, or pretends to, has the tails of two logs read once in a while: its own and
+/// its addressee's.
+#[test]
+fn what_may_come_again_is_not_looked_for_each_time() {
+    let mut server = server(Order::Prompt, &["alice", "bob"], &["alice/x", "bob/x"]);
+    for id in 0..50 {
+        server.send("alice/x", &message("bob@a", id, "before"));
+    }
+    server.run();
+    let session = server.client("alice/x").session;
+    server.close("alice/x");
+    server.client("alice/x").session = session;
+    let before = server.reads;
+    server.resume("alice/x");
+    assert!(not_resumed(&mut server, "alice/x"));
+    server.login_instead("alice/x");
+    for id in 50..100 {
+        server.send("alice/x", &message("bob@a", id, "after"));
+        server.run();
+    }
+    assert_eq!(server.reads - before, 3, "how far it came, and two tails");
+    assert_eq!(bodies(&mut server, "bob/x").len(), 100);
+    // What did come before is found, and read: one row each.
+    for id in [3, 3, 70, 4] {
+        server.send("alice/x", &message("bob@a", id, "before"));
+        server.run();
+    }
+    assert_eq!(bodies(&mut server, "bob/x"), ["before", "before"], "3 again, and 70 anew");
+    assert_eq!(server.reads - before, 3 + 4);
+    server.pass(3 * 60_000_000);
+    server.send("alice/x", &message("bob@a", 100, "much later"));
+    server.run();
+    assert_eq!(server.reads - before, 3 + 4);
+}
+
 /// Looks into the store, and then has nothing to say.
 struct Late;
 

@@ -374,3 +374,27 @@ fn a_roster_has_limits() {
         version as usize > TEXT_BYTES_MAX / 1100 && roster.text_bytes() <= TEXT_BYTES_MAX + 2048
     );
 }
+
+#[test]
+fn the_addresses_of_contacts_count_too() {
+    let long = |n: u64| {
+        let jid = format!("{n}{}@{}example", "l".repeat(900), "label.".repeat(150));
+        xmpp::jid::Jid::parse(&jid).expect("a JID").as_str().to_owned()
+    };
+    let asking = Subscription::NONE.outbound(Verb::Subscribe);
+    let mut asked = Roster::default();
+    let all = (0..).take_while(|n| {
+        let room = asked.admit(&long(*n), &asking).is_ok();
+        if room {
+            asked.apply(&long(*n), &asking, n + 1, b"");
+        }
+        room
+    });
+    assert!(all.count() > TEXT_BYTES_MAX / 2 / long(9).len());
+    assert!(asked.items_bytes() <= TEXT_BYTES_MAX + 2048);
+    assert_eq!(asked.admit(&long(9999), &asking), Err(Condition::PolicyViolation));
+    let mut named = Roster::default();
+    let all = (0..).take_while(|n| named.set(&item_set(&long(*n), ""), n + 1).is_ok());
+    assert!(all.count() > TEXT_BYTES_MAX / 2 / long(9).len());
+    assert!(named.items_bytes() <= TEXT_BYTES_MAX + 2048);
+}

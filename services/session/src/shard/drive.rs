@@ -421,7 +421,9 @@ impl Shard {
     /// Drops accounts and windows at rest.
     fn sweep(&mut self) {
         let (now, committed) = (self.core.now, self.core.commits.committed());
+        let steady_us = self.core.steady_us;
         self.accounts.retain(|_, account| {
+            account.recent.take_if(|recent| recent.is_over(steady_us));
             !(account.at_rest(committed) && now > account.used_us + limits::ACCOUNT_IDLE_US)
         });
         self.core.windows.incoming.retain(|_, incoming| {

@@ -46,6 +46,8 @@ pub struct Server {
     slots: u64,
     replies: Vec<Reply>,
     stopped: usize,
+    /// How many reads the store was asked for.
+    pub reads: usize,
     /// Print what happens, for looking at one seed.
     pub trace: bool,
 }
@@ -66,6 +68,7 @@ impl Server {
             slots: 0,
             replies: Vec::new(),
             stopped: 0,
+            reads: 0,
             trace: false,
         };
         server.start(workers);
@@ -127,6 +130,7 @@ impl Server {
             Action::Input(worker, input) => self.handle(worker, input),
             Action::Down(conn, frame) => self.down(conn, frame),
             Action::Read(worker, number, reads) => {
+                self.reads += 1;
                 let input = Input::Rows(number, self.store.read_now(&reads));
                 self.under_way.push(lane, Action::Input(worker, input));
             }

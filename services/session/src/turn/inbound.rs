@@ -15,7 +15,8 @@ use super::modules::Flow;
 use crate::account::State;
 use crate::delivery::{self, Action, Addressee, Resource, Targets};
 use crate::module::{Event, Phase, Sender};
-use crate::rows::{LogRow, bare};
+use crate::recent::Known;
+use crate::rows::LogRow;
 use crate::session::InLog;
 use crate::shard::{Arrival, Step, Ticket};
 
@@ -23,12 +24,18 @@ impl Turn<'_, '_> {
     /// A parcel has come.
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         let again = arrival.retry || arrival.parcel.retried != Retried::No;
-        if again && arrival.parcel.ingest.is_some() && self.account.exists() {
-            // It may be in the log already. What comes later waits, so that order is kept.
-            self.account.state = State::Busy;
-            self.write_passing();
-            let tail = self.tail();
-            return self.look_up(arrival, tail);
+        if let Some(key) = arrival.parcel.ingest.filter(|_| again && self.account.exists()) {
+            if self.account.recent.as_ref().is_some_and(|recent| recent.has_come(key)) {
+                self.write_passing();
+                return self.core.decided(arrival.origin, self.account.dirty);
+            }
+            let (config, parcel) = (self.core.config.clone(), &arrival.parcel);
+            let is_it = |known: &Known| known.came_as(parcel, &config.hash);
+            if let Some(at) = self.seek(key.hash, arrival.retry, is_it) {
+                // What comes later waits, so that order is kept.
+                self.account.state = State::Busy;
+                return self.look_up(arrival, at);
+            }
         }
         if arrival.retry && lost_rather_than_twice(&arrival.parcel.stanza) {
             self.core.decided(arrival.origin, 0);
@@ -50,9 +57,12 @@ impl Turn<'_, '_> {
         range: RangeRead,
         found: Result<Rows, ReadError>,
     ) {
+        if let Ok(found) = &found {
+            self.learn(&range, found);
+        }
         if let Ok(found) = &found
             && let Some(more) = found.more(0)
-            && find_row(found, &arrival).is_none()
+            && self.find_came(found, &arrival).is_none()
         {
             return self.look_up(arrival, range.after(more.clone()));
         }
@@ -62,7 +72,7 @@ impl Turn<'_, '_> {
                 self.bounce(&arrival.parcel.stanza, Condition::InternalServerError);
                 self.core.decided(arrival.origin, 0);
             }
-            Ok(found) => match find_row(&found, &arrival) {
+            Ok(found) => match self.find_came(&found, &arrival) {
                 Some(row) => {
                     self.came_before(row, &arrival);
                     self.core.decided(arrival.origin, self.account.dirty);
@@ -81,8 +91,17 @@ impl Turn<'_, '_> {
         let Ok(mut message) = LogRow::decode(&row.value) else { return };
         if message.ingest != arrival.parcel.ingest {
             message.ingest = arrival.parcel.ingest;
-            self.set(row.key.clone(), message.encode());
+            self.rewrite(row, &message);
         }
+    }
+
+    /// The row of a parcel's stanza.
+    fn find_came<'r>(&self, found: &'r Rows, arrival: &Arrival) -> Option<&'r Row> {
+        let hash = &self.core.config.hash;
+        found.rows(0).iter().find(|row| {
+            let Ok(row) = LogRow::decode(&row.value) else { return false };
+            Known::of(&row, hash).is_some_and(|known| known.came_as(&arrival.parcel, hash))
+        })
     }
 
     fn accept(&mut self, arrival: Arrival) {
@@ -226,23 +245,6 @@ impl Turn<'_, '_> {
 /// a message that nobody stores. (An IQ's sender has a time-out for it; RFC 6120 §8.2.3.)
 fn lost_rather_than_twice(stanza: &Stanza) -> bool {
     matches!(stanza.kind, Kind::Iq(_))
-}
-
-/// The row of this parcel's stanza in the log's tail: the very same, or one that its sender sent in
-/// a session before. One that says the same and came in this session is another one.
-fn find_row<'a>(found: &'a Rows, arrival: &Arrival) -> Option<&'a Row> {
-    let parcel = &arrival.parcel;
-    let (key, from) = (parcel.ingest?, parcel.stanza.from.as_ref()?);
-    found.rows(0).iter().find(|row| {
-        let Ok(row) = LogRow::decode(&row.value) else { return false };
-        let Some(of) = row.ingest.filter(|_| !row.outgoing) else { return false };
-        let resent = parcel.retried == Retried::Perhaps
-            && parcel.stanza.id.is_some()
-            && of.hash == key.hash
-            && of.session != key.session
-            && bare(row.from) == from.bare_str();
-        of == key || resent
-    })
 }
 
 /// Adds the id that a message has in this account's archive (XEP-0359 §3).

@@ -7,6 +7,7 @@ use super::Turn;
 use crate::account::State;
 use crate::limits;
 use crate::module::{Cx, Draft, Event, Op, Outcome, Phase, Verdict};
+use crate::recent::Known;
 use crate::session::InLog;
 use crate::shard::{Again, Step, Ticket};
 
@@ -174,6 +175,11 @@ impl Turn<'_, '_> {
             row.confirmed = session.inbound.durable();
         }
         let id = self.core.next_id();
+        if let Some(recent) = &mut self.account.recent
+            && let Some(known) = Known::of(&row, &self.core.config.hash)
+        {
+            recent.insert(id, known);
+        }
         let value = row.encode();
         if !outgoing && self.may_pass(draft, event) {
             self.pass_by(id, value);

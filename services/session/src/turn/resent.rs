@@ -2,7 +2,7 @@
 //! (design: "Retries": both archives are deduplicated independently).
 
 use kv::{RangeRead, ReadError, Reads, Row, Rows};
-use peer::{IngestKey, SessionId};
+use peer::SessionId;
 use xmpp::error::Condition;
 use xmpp::jid::Jid;
 
@@ -10,20 +10,72 @@ use super::Turn;
 use super::modules::Flow;
 use crate::account::State;
 use crate::keys;
+use crate::limits;
 use crate::module::Event;
+use crate::recent::{Known, Recent};
 use crate::rows::LogRow;
 use crate::session::Count;
 use crate::shard::{Step, Ticket};
 
-/// Rows of a log's tail that one page of a look for a retry reads.
-const LOOK_BACK_ROWS: u32 = 2000;
-
 impl Turn<'_, '_> {
     /// The tail of the account's log, newest first, back to the retry horizon.
-    pub(super) fn tail(&self) -> RangeRead {
+    fn tail(&self) -> RangeRead {
         let start = self.account.entity.log(self.core.horizon());
         let end = self.account.entity.log(u64::MAX);
-        RangeRead::new(start, end).reverse().rows(LOOK_BACK_ROWS)
+        RangeRead::new(start, end).reverse().rows(limits::TAIL_ROWS)
+    }
+
+    /// Where in the log the row of a stanza may be that may have come before; `None`: nowhere.
+    /// Who asks first looks at the tail, who asks later at a row that is known to be there.
+    /// `surely`: in a tail that is too long to be known, too.
+    pub(super) fn seek(
+        &mut self,
+        hash: u64,
+        surely: bool,
+        is_it: impl Fn(&Known) -> bool,
+    ) -> Option<RangeRead> {
+        let steady_us = self.core.steady_us;
+        self.account.recent.take_if(|recent| recent.is_over(steady_us));
+        let at = match &self.account.recent {
+            None => self.tail(),
+            Some(recent) => match recent.find(hash, is_it) {
+                Some(id) => {
+                    let entity = &self.account.entity;
+                    RangeRead::new(entity.log(id), entity.log(id + 1))
+                }
+                None if surely && recent.is_cut() => self.tail(),
+                None => return None,
+            },
+        };
+        // What was delivered without a row has one from here on.
+        self.write_passing();
+        Some(at)
+    }
+
+    /// A page of the log has been read: if it begins the tail, the tail is known.
+    pub(super) fn learn(&mut self, range: &RangeRead, found: &Rows) {
+        if range.end != self.account.entity.log(u64::MAX) {
+            return;
+        }
+        let hash = &self.core.config.hash;
+        let page = found.rows(0).iter().filter_map(|row| {
+            let known = Known::of(&LogRow::decode(&row.value).ok()?, hash)?;
+            Some((keys::log_id(&row.key)?, known))
+        });
+        let recent = Recent::new(page, found.more(0).is_some(), self.core.steady_us);
+        self.account.recent = Some(Box::new(recent));
+    }
+
+    /// A row is from here on that of a stanza that came now: another one that says the same is not
+    /// taken for it, and whoever looks how far its session came finds it.
+    pub(super) fn rewrite(&mut self, row: &Row, message: &LogRow<'_>) {
+        let known = Known::of(message, &self.core.config.hash);
+        if let (Some(recent), Some(known)) = (&mut self.account.recent, known)
+            && let Some(id) = keys::log_id(&row.key)
+        {
+            recent.insert(id, known);
+        }
+        self.set(row.key.clone(), message.encode());
     }
 
     /// Whether a session's stanzas may be ones that its client sent in a session before.
@@ -37,15 +89,15 @@ impl Turn<'_, '_> {
     pub(super) fn message_sent(&mut self, id: SessionId, count: Count, event: Event) {
         let own = |to: &Jid| to.same_bare(&self.account.jid);
         let known = self.resends(id) && event.stanza.id.is_some();
-        if known && !event.stanza.to.as_ref().is_some_and(own) {
-            self.account.state = State::Busy;
-            let tail = self.tail();
-            return self.look_back(count, event, tail);
+        let key = event.ingest.filter(|_| known && !event.stanza.to.as_ref().is_some_and(own));
+        match key.and_then(|key| self.seek(key.hash, false, |known| known.was_sent(key))) {
+            Some(at) => self.look_back(count, event, at),
+            None => self.decide_message(count, event),
         }
-        self.decide_message(count, event);
     }
 
     fn look_back(&mut self, count: Count, event: Event, range: RangeRead) {
+        self.account.state = State::Busy;
         let account = self.account.jid.clone();
         let ticket = Ticket::Resent(account, count, Box::new(event), range.clone());
         self.core.read(ticket, Reads::range(range));
@@ -71,9 +123,12 @@ impl Turn<'_, '_> {
         range: RangeRead,
         found: Result<Rows, ReadError>,
     ) {
+        if let Ok(found) = &found {
+            self.learn(&range, found);
+        }
         if let Ok(found) = &found
             && let Some(more) = found.more(0)
-            && !found.rows(0).iter().any(|row| is_row_of(row, &event))
+            && self.find_sent(found, &event).is_none()
         {
             return self.look_back(count, event, range.after(more.clone()));
         }
@@ -83,7 +138,7 @@ impl Turn<'_, '_> {
                 self.bounce(&event.stanza, Condition::InternalServerError);
                 self.sent(count, &event, false);
             }
-            Ok(found) => match found.rows(0).iter().find(|row| is_row_of(row, &event)) {
+            Ok(found) => match self.find_sent(&found, &event) {
                 Some(row) => {
                     self.sent_before(row, &mut event);
                     self.sent(count, &event, true);
@@ -107,15 +162,15 @@ impl Turn<'_, '_> {
         message.confirmed = 0;
         event.stored = Some(id);
         event.archived = message.archived;
-        self.set(row.key.clone(), message.encode());
+        self.rewrite(row, &message);
     }
-}
 
-/// Whether a row is that of a message which this account sent in a session before. One that says
-/// the same and was sent in this session is another one.
-fn is_row_of(row: &Row, event: &Event) -> bool {
-    let Ok(message) = LogRow::decode(&row.value) else { return false };
-    let before =
-        |(of, key): (IngestKey, IngestKey)| of.hash == key.hash && of.session != key.session;
-    message.outgoing && message.ingest.zip(event.ingest).is_some_and(before)
+    /// The row of a message that this account sent before.
+    fn find_sent<'r>(&self, found: &'r Rows, event: &Event) -> Option<&'r Row> {
+        let (hash, key) = (&self.core.config.hash, event.ingest?);
+        found.rows(0).iter().find(|row| {
+            let message = LogRow::decode(&row.value);
+            message.is_ok_and(|row| Known::of(&row, hash).is_some_and(|known| known.was_sent(key)))
+        })
+    }
 }
