@@ -9,8 +9,8 @@ pub enum Mutation {
     Set(Key, Value),
     /// The row is gone.
     Delete(Key),
-    /// All rows from the first key (included) to the second (excluded) are gone. A batch may remove
-    /// at most [`limits::DELETE_RANGE_ROWS_MAX`] rows in this way.
+    /// All rows from the first key (included) to the second (excluded) are gone. What the ranges of
+    /// a batch may find together is at most [`limits::DELETE_RANGE_ROWS_MAX`].
     DeleteRange(Key, Key),
 }
 

@@ -16,7 +16,8 @@ pub enum CommitError {
     /// row that it would have written (the engine keeps the batch's `op_id` in one) before trying
     /// again.
     Unknown,
-    /// The batch, a key or a value in it is above [`limits`](crate::limits).
+    /// The batch, a key or a value in it is above [`limits`](crate::limits), or its range deletes
+    /// find too many rows.
     TooLarge,
     /// A key is empty or lies in the range that belongs to the backends.
     BadKey,

@@ -129,11 +129,24 @@ impl MemTable {
         let physical = if self.split { Some(split::encode(batch)) } else { None };
         let stored = physical.as_ref().unwrap_or(batch);
         stored.judge(|key| self.rows.get(key).cloned())?;
+        if self.in_ranges(batch) > limits::DELETE_RANGE_ROWS_MAX {
+            return Err(CommitError::TooLarge);
+        }
         for mutation in stored.mutations() {
             self.mutate(mutation);
         }
         self.commits += 1;
         Ok(())
+    }
+
+    /// The caller's rows that the batch's range deletes find, or one more than there may be.
+    fn in_ranges(&self, batch: &Batch) -> usize {
+        let ranges = batch.mutations().iter().filter_map(|mutation| match mutation {
+            Mutation::DeleteRange(start, end) if start < end => Some(start.clone()..end.clone()),
+            _ => None,
+        });
+        let most = limits::DELETE_RANGE_ROWS_MAX + 1;
+        ranges.flat_map(|range| self.rows.range(range)).take(most).count()
     }
 
     fn mutate(&mut self, mutation: &Mutation) {

@@ -15,6 +15,7 @@ pub(super) fn run(store: &dyn Store) {
     of_many_writers_one_wins(store);
     commits_in_flight_are_each_whole(store);
     limits_are_refusals(store);
+    a_range_delete_of_too_many_rows_is_refused(store);
     keys_of_backends_are_neither_written_nor_seen(store);
     empty_things_are_fine(store);
 }
@@ -230,6 +231,66 @@ fn limits_are_refusals(store: &dyn Store) {
     assert!(read(store, &reads).is_ok());
     reads.add_get(longest);
     assert_eq!(read(store, &reads), Err(ReadError::TooLarge));
+}
+
+fn a_range_delete_of_too_many_rows_is_refused(store: &dyn Store) {
+    let row = |n: usize| key(format!("many/{n:06}"));
+    let most = limits::DELETE_RANGE_ROWS_MAX;
+    for from in (0..=most).step_by(20_000) {
+        let mut batch = Batch::new(1);
+        for n in from..(from + 20_000).min(most + 1) {
+            batch.set(row(n), Value::new());
+        }
+        assert_eq!(commit(store, &batch), Ok(()));
+    }
+    let all = RangeRead::new(row(0), row(most + 1)).key_only();
+    let is_whole = || {
+        let (first, _) = keys(store, &all.clone().rows(1));
+        let (last, _) = keys(store, &all.clone().reverse().rows(1));
+        (first, last) == (vec![row(0)], vec![row(most)])
+    };
+    let sweep = |ranges: &[(usize, usize)]| {
+        let mut batch = Batch::new(1);
+        batch.set(key("many/sweep"), v("x"));
+        for (from, to) in ranges {
+            batch.delete_range(row(*from), row(*to));
+        }
+        commit(store, &batch)
+    };
+    assert_eq!(sweep(&[(0, most + 1)]), Err(CommitError::TooLarge));
+    // All ranges of a batch count together, and rows in two of them twice.
+    assert_eq!(sweep(&[(0, 10), (10, most + 1)]), Err(CommitError::TooLarge));
+    assert_eq!(sweep(&[(1, most), (5, 7)]), Err(CommitError::TooLarge));
+    assert!(is_whole());
+    assert_eq!(get(store, &key("many/sweep")), None);
+    // What the batch itself writes is none of the rows that are there; checks come first.
+    let mut batch = Batch::new(1);
+    batch.check(row(0), Expect::Absent).delete_range(row(0), row(most + 1));
+    assert_eq!(commit(store, &batch), Err(CommitError::CheckFailed(vec![row(0)])));
+    let mut batch = Batch::new(1);
+    batch.set(key("many/000000/new"), v("x")).delete_range(row(0), row(most));
+    assert_eq!(commit(store, &batch), Ok(()), "exactly as many as may be");
+    assert_eq!(keys(store, &all), (vec![row(most)], None));
+    // A batch that another one follows closely sees the rows as that one leaves them.
+    let halves = [(0, most / 2), (most / 2, most)].map(|(from, to)| {
+        let mut batch = Batch::new(1);
+        for n in from..to {
+            batch.set(row(n), Value::new());
+        }
+        store.commit(batch)
+    });
+    let mut batch = Batch::new(1);
+    batch.delete_range(row(0), row(most + 1));
+    let together = store.commit(batch);
+    assert!(halves.into_iter().all(|half| block_on(half) == Ok(())));
+    assert_eq!(block_on(together), Err(CommitError::TooLarge));
+    let mut batch = Batch::new(1);
+    batch.delete_range(row(0), row(1));
+    let (one, mut rest) = (store.commit(batch), Batch::new(1));
+    rest.delete_range(row(0), row(most + 1));
+    let rest = store.commit(rest);
+    assert_eq!((block_on(one), block_on(rest)), (Ok(()), Ok(())));
+    assert_eq!(keys(store, &all), (vec![], None));
 }
 
 fn keys_of_backends_are_neither_written_nor_seen(store: &dyn Store) {

@@ -63,7 +63,7 @@ impl<'a, S: Snapshot> Group<'a, S> {
         if verdict.is_err() {
             return Ok(verdict);
         }
-        let Some(mut ranges) = self.stored_in_ranges(&batch)? else {
+        let Some(mut ranges) = self.in_ranges(&batch)? else {
             return Ok(Err(CommitError::TooLarge));
         };
         for mutation in batch.into_mutations() {
@@ -127,8 +127,9 @@ impl<'a, S: Snapshot> Group<'a, S> {
         }))
     }
 
-    /// The stored rows of each range delete of the batch; `None` if they are too many.
-    fn stored_in_ranges(&self, batch: &Batch) -> Result<Option<VecDeque<Vec<Key>>>, EngineError> {
+    /// The stored rows of each range delete of the batch that the group has not written; `None` if
+    /// they are too many, together with those that it has.
+    fn in_ranges(&mut self, batch: &Batch) -> Result<Option<VecDeque<Vec<Key>>>, EngineError> {
         let mut ranges = VecDeque::new();
         let mut left = kv::limits::DELETE_RANGE_ROWS_MAX;
         for mutation in batch.mutations() {
@@ -136,9 +137,17 @@ impl<'a, S: Snapshot> Group<'a, S> {
             if start >= end {
                 continue;
             }
+            let written = self.written_in(start, end);
+            let alive = |index: &&usize| matches!(self.ops.get(**index), Some(Op::Set(..)));
+            let alive = written.iter().filter(alive).count();
+            let Some(rest) = left.checked_sub(alive) else { return Ok(None) };
+            left = rest;
             let mut keys = Vec::new();
             let mut full = false;
             self.snapshot.range(start, end, false, &mut |key, _| {
+                if self.written.contains_key(key) {
+                    return true;
+                }
                 full = left == 0;
                 left = left.saturating_sub(1);
                 keys.push(Key::copy_from_slice(key));
@@ -152,13 +161,18 @@ impl<'a, S: Snapshot> Group<'a, S> {
         Ok(Some(ranges))
     }
 
-    fn delete_range(&mut self, stored: Vec<Key>, start: &Key, end: &Key) {
+    /// Where in `ops` the rows of a range are.
+    fn written_in(&mut self, start: &Key, end: &Key) -> Vec<usize> {
         let written = &self.written;
         let sorted = self.sorted.get_or_insert_with(|| {
             written.iter().map(|(key, index)| (key.clone(), *index)).collect()
         });
-        for (_, index) in sorted.range(start.clone()..end.clone()) {
-            if let Some(op) = self.ops.get_mut(*index) {
+        sorted.range(start.clone()..end.clone()).map(|(_, index)| *index).collect()
+    }
+
+    fn delete_range(&mut self, stored: Vec<Key>, start: &Key, end: &Key) {
+        for index in self.written_in(start, end) {
+            if let Some(op) = self.ops.get_mut(index) {
                 *op = Op::Delete(op.key().clone());
             }
         }
