@@ -53,6 +53,7 @@ pub fn table(accounts: &[Account], now: u64) -> MemTable {
         let row = AccountRow {
             jid: account.jid.clone(),
             disabled: false,
+            deleted: false,
             generation: GENERATION,
             created_us: now,
         };

@@ -26,6 +26,8 @@ pub struct Account {
     pub entity: Entity,
     pub(crate) state: State,
     pub(crate) row: Option<Box<AccountRow>>,
+    /// Its row says that it is being deleted: it does not exist, and none may be made in its place.
+    pub(crate) deleting: bool,
     /// Its contacts.
     pub roster: Roster,
     pub(crate) sessions: SmallVec<[Box<Session>; 1]>,
@@ -196,6 +198,7 @@ impl Account {
             entity,
             state: State::Loading,
             row: None,
+            deleting: false,
             roster: Roster::default(),
             sessions: SmallVec::new(),
             slots: Slots::default(),
@@ -231,6 +234,11 @@ impl Account {
         if self.row.as_ref().is_some_and(|row| row.jid != self.jid) {
             // Two JIDs with one 128-bit hash. The second one does not exist here.
             self.row = None;
+        }
+        if self.row.take_if(|row| row.deleted).is_some() {
+            self.deleting = true;
+            self.state = State::Ready;
+            return Ok(Vec::new());
         }
         let cursor = found.value(1).map(|value| Cursor::decode(value)).transpose()?;
         let Cursor { taken, head: known, unread, done, open, spent } = cursor.unwrap_or_default();
@@ -288,5 +296,6 @@ impl Account {
             && self.dirty <= committed
             && !self.inbox.timer
             && self.passing.at_rest()
+            && !self.deleting
     }
 }

@@ -65,6 +65,8 @@ pub enum Failure {
     NotServed,
     /// The JID is not that of an account: it has no localpart, or a resource.
     NotAnAccount,
+    /// An account of this name is still being deleted.
+    Deleting,
     /// The store did not answer, or holds a row that cannot be read.
     Store,
 }

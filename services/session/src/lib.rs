@@ -11,6 +11,7 @@ pub mod attachment;
 mod auth;
 pub mod config;
 pub mod content;
+mod deletion;
 pub mod delivery;
 pub mod discover;
 mod hash;

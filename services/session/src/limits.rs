@@ -47,6 +47,12 @@ pub const ROUNDS_MAX: usize = 3;
 /// Rows of the log that one page of a catch-up reads.
 pub const FEED_ROWS: u32 = 50;
 
+/// Rows of a deleted account that one batch deletes, and bytes of their keys: well below what makes
+/// a batch full.
+pub const DELETE_PAGE_ROWS: u32 = 1000;
+/// See [`DELETE_PAGE_ROWS`].
+pub const DELETE_PAGE_BYTES: u32 = 64 * 1024;
+
 /// Messages that an account without a resource keeps in memory as not yet taken; the rest is only
 /// in the log.
 pub const OPEN_MAX: usize = 256;
@@ -81,6 +87,10 @@ pub const SCRAM_ITERATIONS: u32 = 10_000;
 pub const GROUP_BYTES_MAX: usize = 256 * 1024;
 
 const _: () = assert!(SESSION_WINDOW_BYTES < SESSION_QUEUE_BYTES_MAX);
+const _: () = assert!(
+    DELETE_PAGE_BYTES as usize + DELETE_PAGE_ROWS as usize * kv::limits::ENTRY_BYTES_OVERHEAD
+        < BATCH_BYTES_MAX
+);
 const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
 const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
 const _: () = assert!(GROUP_BYTES_MAX + BATCH_BYTES_MAX < kv::limits::BATCH_BYTES_MAX);

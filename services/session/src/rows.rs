@@ -88,18 +88,22 @@ pub struct AccountRow {
     pub jid: Jid,
     /// Nobody can log in.
     pub disabled: bool,
+    /// It is being deleted: nobody sees it any more, and its rows go. Such an account is disabled.
+    pub deleted: bool,
     /// Raised by kick, disabling and password change; a login made before does not bind.
     pub generation: u64,
     /// When it was made, in microseconds since 1970.
     pub created_us: u64,
 }
 
+const DELETED: u8 = 2;
+
 impl AccountRow {
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         ValueWriter::new(VERSION, 24)
             .str(self.jid.as_str())
-            .u8(u8::from(self.disabled))
+            .u8(if self.deleted { DELETED } else { u8::from(self.disabled) })
             .varint(self.generation)
             .varint(self.created_us)
             .finish()
@@ -108,9 +112,11 @@ impl AccountRow {
     /// Reads the row's value.
     pub fn decode(value: &[u8]) -> Result<Self, RowError> {
         let mut r = open(value)?;
+        let (jid, state) = (jid(r.str()?)?, r.u8()?);
         Ok(Self {
-            jid: jid(r.str()?)?,
-            disabled: r.u8()? != 0,
+            jid,
+            disabled: state != 0,
+            deleted: state == DELETED,
             generation: r.varint()?,
             created_us: r.varint()?,
         })

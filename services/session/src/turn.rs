@@ -102,6 +102,10 @@ impl Turn<'_, '_> {
 
     /// Sets a row of this account.
     pub(crate) fn set(&mut self, key: kv::Key, value: kv::Value) {
+        if self.account.deleting {
+            // A decision that waited for rows while the account was deleted leaves none behind.
+            return;
+        }
         self.touch();
         self.core.commits.growing().set(key, value);
     }

@@ -53,6 +53,10 @@ impl Engine {
             Failure::NotAnAccount => {
                 refuse(Fault::Address, format!("{name} is not the address of an account"))
             }
+            Failure::Deleting => {
+                let text = format!("an account {name} is still being deleted; try again soon");
+                refuse(Fault::Unavailable, text)
+            }
             Failure::Store => {
                 let text = "the store did not answer; the server's log says more".to_owned();
                 refuse(Fault::Unavailable, text)

@@ -20,6 +20,7 @@ use super::work::{Arrival, Arrived, Origin, Work};
 use super::{Output, Outputs};
 use crate::admin;
 use crate::config::Config;
+use crate::deletion::Deletion;
 use crate::limits;
 use crate::rows::Clock;
 use crate::session::InLog;
@@ -48,6 +49,8 @@ pub(crate) enum Effect {
     Confirm(ShardId),
     /// One of a recovery's parcels is durable.
     Recovered(u64),
+    /// A page of an account that is being deleted is gone.
+    Deleted,
     /// A session may read its log up to this id: it is durable.
     Feed(Jid, SessionId, u64),
     /// A resumption may be answered: what comes of it is written.
@@ -91,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) ticket_count: u64,
     pub(crate) timers: Timers,
     pub(crate) recoveries: BTreeMap<u64, Recovery>,
+    /// Accounts that are being deleted, one after the other.
+    pub(crate) deletions: VecDeque<Deletion>,
     /// Parcels between accounts of this shard, decided in this turn.
     pub(crate) local: VecDeque<Arrival>,
     /// Parcels of `local` that were decided, and the batch that they wait for.
@@ -132,6 +137,7 @@ impl Core {
             ticket_count: 0,
             timers,
             recoveries: BTreeMap::new(),
+            deletions: VecDeque::new(),
             local: VecDeque::new(),
             decided: VecDeque::new(),
             progress: Vec::new(),

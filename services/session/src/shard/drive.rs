@@ -13,7 +13,7 @@ use crate::keys::{self, Entity};
 use crate::limits;
 use crate::rows::Fence;
 use crate::turn::Turn;
-use crate::{auth, recover};
+use crate::{auth, deletion, recover};
 
 /// How often a shard looks for what is at rest, in microseconds.
 pub(super) const SWEEP_US: u64 = 60_000_000;
@@ -194,6 +194,12 @@ impl Shard {
                 self.core.out.push_back(Output::Admin(request, reply));
             }
             Ticket::Source(pass) => self.take_unknown(*pass, rows, env),
+            Ticket::Delete => {
+                if let Some(account) = deletion::page(&mut self.core, rows) {
+                    // Whoever asks for it next has it read, and deleted, again.
+                    self.accounts.remove(&account);
+                }
+            }
             Ticket::Trace(trace) => recover::traced(&mut self.core, *trace, rows),
             Ticket::Again(again) => {
                 let account = again.account.clone();
@@ -220,6 +226,9 @@ impl Shard {
             turn.purge_roster();
             turn.purge_spent();
             stored.into_iter().for_each(|session| turn.restore(session));
+            if account.deleting {
+                deletion::begin(&mut self.core, jid, account.entity, None);
+            }
             self.core.ready.push_back(jid.clone());
             return;
         }
@@ -372,6 +381,13 @@ impl Shard {
             }
             Effect::Progress(jid, session) => self.core.progress.push((jid, session)),
             Effect::Confirm(source) => self.core.confirm(source),
+            Effect::Deleted if self.stop != Stop::No => deletion::stop(&mut self.core),
+            Effect::Deleted => {
+                let gone = deletion::durable(&mut self.core);
+                if let Some(account) = gone.and_then(|jid| self.accounts.get_mut(&jid)) {
+                    account.deleting = false;
+                }
+            }
             Effect::Recovered(id) => recover::parcel_done(&mut self.core, id),
             Effect::Feed(jid, session, until) => {
                 self.turn(&jid, env, |turn| turn.read_to(session, until));

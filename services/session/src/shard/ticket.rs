@@ -33,6 +33,8 @@ pub(crate) enum Ticket {
     Feed(Jid, SessionId),
     /// A session that is not in memory is looked for in the log.
     Trace(Box<Trace>),
+    /// A page of the account that is being deleted.
+    Delete,
     /// The directory is listed.
     List(u64),
 }
@@ -47,6 +49,7 @@ impl Ticket {
             | Self::Retry(..)
             | Self::Resent(..)
             | Self::Feed(..)
+            | Self::Delete
             | Self::Trace(_) => true,
             Self::Again(again) => again.blocks,
             // Its window is sent again anyway.

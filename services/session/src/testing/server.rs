@@ -212,13 +212,23 @@ impl Server {
 
     /// Carries out a request of an operator.
     pub fn admin(&mut self, request: Request) -> Reply {
+        self.ask(request);
+        self.run();
+        self.replies.pop().expect("an answer for the operator")
+    }
+
+    /// What operators were answered and nobody has looked at.
+    pub fn replies(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// An operator asks for something; nothing comes of it before [`Server::run`].
+    pub fn ask(&mut self, request: Request) {
         let of = |account| shard_of(&self.config.hash, account);
         let shard = request.account().map_or(ShardId(0), of);
         let worker = self.worker_of(shard);
         let input = Input::Admin(shard, 0, request);
         self.under_way.push(Lane::Admin, Action::Input(worker, input));
-        self.run();
-        self.replies.pop().expect("an answer for the operator")
     }
 
     /// Makes an account.

@@ -6,6 +6,7 @@ use xmpp::scram::Verifier;
 
 use super::Turn;
 use crate::admin::{Failure, Reply, Request};
+use crate::deletion;
 use crate::keys::{self, tag};
 use crate::roster::Roster;
 use crate::rows::{self, AccountRow};
@@ -14,8 +15,14 @@ use crate::shard::Effect;
 impl Turn<'_, '_> {
     /// Carries out a request; the answer waits until it is durable.
     pub(super) fn admin(&mut self, ticket: u64, request: Request) {
-        let reply = match self.carry_out(request) {
-            Ok(()) => Reply::Done,
+        let result = match request {
+            Request::Delete { .. } => self.delete_account(ticket),
+            request => self.carry_out(request).map(|()| Some(Reply::Done)),
+        };
+        let reply = match result {
+            Ok(Some(reply)) => reply,
+            // It is given in the end.
+            Ok(None) => return,
             Err(failure) => Reply::Failed(failure),
         };
         let after = self.account.dirty;
@@ -26,13 +33,18 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<(), Failure> {
+    fn is_account(&self) -> Result<(), Failure> {
         if !self.core.config.serves(&self.account.jid) {
             return Err(Failure::NotServed);
         }
         if self.account.jid.local().is_none() {
             return Err(Failure::NotAnAccount);
         }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, request: Request) -> Result<(), Failure> {
+        self.is_account()?;
         match request {
             Request::Add { verifiers, .. } => self.add_account(&verifiers),
             Request::SetPassword { verifiers, .. } => {
@@ -47,8 +59,7 @@ impl Turn<'_, '_> {
                 self.set_row(*row);
                 Ok(())
             }
-            Request::Delete { .. } => self.delete_account(),
-            Request::List { .. } => Err(Failure::NotAnAccount),
+            Request::Delete { .. } | Request::List { .. } => Err(Failure::NotAnAccount),
         }
     }
 
@@ -56,9 +67,13 @@ impl Turn<'_, '_> {
         if self.account.exists() {
             return Err(Failure::Exists);
         }
+        if self.account.deleting {
+            return Err(Failure::Deleting);
+        }
         let row = AccountRow {
             jid: self.account.jid.clone(),
             disabled: false,
+            deleted: false,
             // Above that of an account of the same name that was deleted: its logins bind nothing
             // here.
             generation: self.core.next_id(),
@@ -99,21 +114,24 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Deletes the account and every row of it.
-    fn delete_account(&mut self) -> Result<(), Failure> {
-        if !self.account.exists() {
-            return Err(Failure::NotFound);
+    /// Deletes the account and every row of it. The answer is given when nothing is left.
+    fn delete_account(&mut self, ticket: u64) -> Result<Option<Reply>, Failure> {
+        self.is_account()?;
+        if !self.account.deleting {
+            let mut row = self.account.row.clone().ok_or(Failure::NotFound)?;
+            self.end_all();
+            row.deleted = true;
+            self.set_row(*row);
+            self.delete(self.account.entity.key(tag::CREDENTIALS, &[]));
+            self.account.row = None;
+            self.account.roster = Roster::default();
+            self.account.slots = Default::default();
+            self.account.inbox = Default::default();
+            self.account.passing = Default::default();
+            self.account.days = Default::default();
+            self.account.deleting = true;
         }
-        self.end_all();
-        let (start, end) = self.account.entity.all();
-        self.touch();
-        self.core.commits.growing().delete_range(start, end);
-        self.delete(keys::directory(&self.account.jid));
-        self.account.row = None;
-        self.account.roster = Roster::default();
-        self.account.inbox = Default::default();
-        self.account.passing = Default::default();
-        self.account.days = Default::default();
-        Ok(())
+        deletion::begin(self.core, &self.account.jid, self.account.entity, Some(ticket));
+        Ok(None)
     }
 }
