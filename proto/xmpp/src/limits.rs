@@ -64,6 +64,11 @@ pub const HEADER_BYTES: u32 = 8 * 1024;
 /// white space.
 pub const XML_DECLARATION_BYTES: usize = 128;
 
+/// Bytes of a stanza's `id`. Clients send 36 and mean it to be handed back, so every answer, queue
+/// and row would carry what a hostile one sends; the RFC sets no limit, and nothing honest comes
+/// near this one. A longer one is `policy-violation` (RFC 6120 §8.3.3.12).
+pub const ID_BYTES_MAX: usize = 1023;
+
 /// A language tag of RFC 5646 §4.4.1 fits in 35 characters; a longer one is dropped (security case
 /// 26).
 pub const LANG_BYTES: usize = 35;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::{Condition, StanzaError};
 use crate::jid::Jid;
-use crate::limits::LANG_BYTES;
+use crate::limits::{ID_BYTES_MAX, LANG_BYTES};
 use crate::text::Text;
 use crate::xml::{Body, Element, push_value};
 
@@ -217,7 +217,7 @@ impl Stanza {
     ///
     /// A message of unknown type is `normal` (RFC 6121 §5.2.2); a presence or IQ of unknown type,
     /// an IQ without id or type, or a get or set without exactly one child is `bad-request` (RFC
-    /// 6120 §8.2.3).
+    /// 6120 §8.2.3). One with an id above [`ID_BYTES_MAX`] is `policy-violation`.
     ///
     /// # Errors
     /// What cannot be carried on, and who is to be told.
@@ -252,6 +252,9 @@ impl Stanza {
             (Err(_), _, _) => Some(Condition::BadRequest),
             (Ok(Kind::Iq(iq)), _, _) if !is_whole(*iq, id.is_some(), &body) => {
                 Some(Condition::BadRequest)
+            }
+            (Ok(_), _, _) if id.as_ref().is_some_and(|id| id.len() > ID_BYTES_MAX) => {
+                Some(Condition::PolicyViolation)
             }
             _ => None,
         };
@@ -468,6 +471,25 @@ mod tests {
                     assert!(written.contains(&format!("<{} ", condition.name())), "{written}");
                 }
                 other => assert_eq!(other, (&None, None), "{xml}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_absurd_id_is_refused_and_handed_back_once() {
+        for (len, is_taken) in [(ID_BYTES_MAX, true), (ID_BYTES_MAX + 1, false)] {
+            let id = "i".repeat(len);
+            for kind in ["message", "presence"] {
+                let xml = format!("<{kind} id='{id}'/>");
+                assert_eq!(read(&xml).is_ok(), is_taken, "{kind} {len}");
+            }
+            let xml = format!("<iq type='get' id='{id}'><q/></iq>");
+            assert_eq!(read(&xml).is_ok(), is_taken, "{len}");
+            if !is_taken {
+                let refusal = refused(&xml);
+                assert_eq!(refusal.condition, Condition::PolicyViolation);
+                let answer = refusal.answer().unwrap();
+                assert_eq!(answer.id.as_deref(), Some(&id[..]), "its sender knows it by the id");
             }
         }
     }

@@ -15,6 +15,7 @@ use xmpp::stanza::Stanza;
 use xmpp::text::Text;
 
 use crate::limits;
+use crate::session::weight;
 
 /// A frame and the shard that it is for.
 pub type Addressed = (ShardId, Up);
@@ -110,7 +111,7 @@ impl Attachment {
     /// The client has sent a stanza.
     pub fn stanza(&mut self, number: u64, stanza: Stanza) -> Option<Addressed> {
         let (account, session) = self.bound()?;
-        self.fly(number, stanza.body.len() + 256);
+        self.fly(number, weight(&stanza));
         let attachment = self.attachment;
         let frame = Up::Stanza { account, session, attachment, number, retry: false, stanza };
         Some((self.shard, frame))
@@ -119,7 +120,7 @@ impl Attachment {
     /// The edge has judged a stanza itself; `reply` is what the client is to get for it.
     pub fn judged(&mut self, number: u64, reply: Option<Stanza>) -> Option<Addressed> {
         let (account, session) = self.bound()?;
-        self.fly(number, reply.as_ref().map_or(0, |reply| reply.body.len()) + 256);
+        self.fly(number, reply.as_ref().map_or(limits::STANZA_BYTES_OVERHEAD, weight));
         let attachment = self.attachment;
         Some((self.shard, Up::Judged { account, session, attachment, number, reply }))
     }
@@ -222,6 +223,8 @@ pub fn orphaned(key: &HashKey, frame: &Down) -> Option<Addressed> {
 mod tests {
     use super::*;
     use peer::NodeId;
+    use xmpp::stanza::{Kind, MessageType};
+    use xmpp::xml::Body;
 
     fn conn() -> ConnId {
         ConnId { edge: NodeId { number: 1, incarnation: 1 }, slot: 7 }
@@ -246,6 +249,46 @@ mod tests {
         assert!(half.taken(2).is_none());
         half.hear(&Down::Enabled { session: SessionId(9), resume_s: 300 });
         assert!(half.taken(1).is_some());
+    }
+
+    #[test]
+    fn credit_counts_all_that_a_stanza_takes_and_ends_at_the_window() {
+        let message = |id: usize, body: usize| {
+            let mut stanza = Stanza::new(Kind::Message(MessageType::Chat));
+            stanza.id = Some(Text::from("i".repeat(id)));
+            stanza.body =
+                Body::parse(format!("<a>{}</a>", "b".repeat(body)).as_bytes()).expect("XML");
+            stanza
+        };
+        let bound = || {
+            let mut half = Attachment::new(conn());
+            let jid = Jid::parse("juliet@capulet.example/balcony").expect("a JID");
+            let _ = half.challenge(&HashKey(1, 2), jid.to_bare(), Hash::Sha256);
+            half.hear(&Down::Bound { session: SessionId(9), jid, epoch: Epoch(1) });
+            half
+        };
+        let empty = weight(&message(0, 0));
+        for in_id in [true, false] {
+            for (rest, may_read) in [(1, true), (0, false)] {
+                let fill = limits::SESSION_WINDOW_BYTES - empty - rest;
+                let stanza = if in_id { message(fill, 0) } else { message(0, fill) };
+                let mut half = bound();
+                assert!(half.may_read());
+                assert!(half.stanza(1, stanza.clone()).is_some());
+                assert_eq!(half.may_read(), may_read, "{in_id} {rest}");
+                half.hear(&Down::Handled { number: 1 });
+                assert_eq!(half.flight_bytes(), 0);
+                assert!(half.judged(2, Some(stanza)).is_some());
+                assert_eq!(half.may_read(), may_read, "an answer counts the same");
+            }
+        }
+        let mut half = bound();
+        let most = limits::SESSION_WINDOW_BYTES / limits::STANZA_BYTES_OVERHEAD;
+        for number in 1..=most as u64 + 1 {
+            assert!(half.may_read(), "{number}");
+            let _ = half.judged(number, None);
+        }
+        assert!(!half.may_read(), "what the edge judged itself counts too");
     }
 
     #[test]

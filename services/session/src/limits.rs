@@ -8,8 +8,16 @@ pub const SESSION_WINDOW_BYTES: usize = 64 * 1024;
 /// results). Beyond it the session is closed with `resource-constraint`.
 pub const SESSION_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Stanzas that a session may hold; bounds what a flood of tiny stanzas costs.
-pub const SESSION_QUEUE_MAX: usize = 10_000;
+/// Bytes of the row in which an orderly stop stores a session: its queue, its presence, whom it sent
+/// presence directly. Only a client that reads nothing for long, beside large presence or hundreds
+/// of the longest addresses, comes near; such a session is not stored, which is logged, and its
+/// client binds anew and takes what is in the log.
+pub const SESSION_ROW_BYTES_MAX: usize = kv::limits::VALUE_BYTES_MAX;
+
+/// What a stanza counts for in windows and queues besides what it takes on the wire: its place in
+/// the queue and its own structure in memory. It bounds their number too: a queue holds no more
+/// than about four thousand of the smallest.
+pub const STANZA_BYTES_OVERHEAD: usize = 192;
 
 /// Resources of one account at a time (RFC 6120 §7.6.2.1; XEP-0205 §2).
 pub const RESOURCES_MAX: usize = 16;
@@ -91,6 +99,12 @@ const _: () = assert!(
     DELETE_PAGE_BYTES as usize + DELETE_PAGE_ROWS as usize * kv::limits::ENTRY_BYTES_OVERHEAD
         < BATCH_BYTES_MAX
 );
+const _: () = assert!(RESOURCES_MAX <= crate::delivery::Targets::CAPACITY);
 const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
 const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
-const _: () = assert!(GROUP_BYTES_MAX + BATCH_BYTES_MAX < kv::limits::BATCH_BYTES_MAX);
+const _: () = assert!(SESSION_ROW_BYTES_MAX <= kv::limits::VALUE_BYTES_MAX);
+/// A shard's batch is closed when it is full, so it holds one decision more at the most: a session's
+/// row, or a few stanzas.
+const _: () = assert!(
+    GROUP_BYTES_MAX + BATCH_BYTES_MAX + 2 * SESSION_ROW_BYTES_MAX < kv::limits::BATCH_BYTES_MAX
+);

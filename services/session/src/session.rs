@@ -293,13 +293,12 @@ impl Outbound {
 
     /// Whether a stored message may be released rather than left in the log.
     pub(crate) fn has_room(&self) -> bool {
-        self.bytes < limits::SESSION_WINDOW_BYTES && self.queue.len() < limits::SESSION_QUEUE_MAX
+        self.bytes < limits::SESSION_WINDOW_BYTES
     }
 
     /// Whether so much is queued that the session must end.
     pub(crate) fn overflows(&self) -> bool {
         self.bytes > limits::SESSION_QUEUE_BYTES_MAX
-            || self.queue.len() > 2 * limits::SESSION_QUEUE_MAX
     }
 
     /// Whether something was given before the numbers began again, and is not known to be written.
@@ -329,9 +328,10 @@ impl Outbound {
     }
 }
 
-/// Bytes that a stanza counts for in a queue: its content and a fixed part for addresses.
-fn weight(stanza: &Stanza) -> usize {
-    stanza.body.len() + stanza.added.len() + 256
+/// Bytes that a stanza counts for in queues, windows and credit: all that it takes on the wire, what
+/// its sender chose in its head too, and a fixed part.
+pub(crate) fn weight(stanza: &Stanza) -> usize {
+    stanza.size_hint() + limits::STANZA_BYTES_OVERHEAD
 }
 
 impl Session {
@@ -405,6 +405,32 @@ mod tests {
         inbound.decided(3, 0);
         assert_eq!(inbound.advance(9), Some(3));
         assert!(inbound.settled());
+    }
+
+    #[test]
+    fn a_queue_has_room_below_the_window_and_overflows_above_its_end() {
+        let stanza = |bytes: usize| {
+            let mut stanza =
+                Stanza::new(xmpp::stanza::Kind::Presence(xmpp::stanza::PresenceType::Available));
+            stanza.added = vec![b'x'; bytes - weight(&stanza)].into();
+            assert_eq!(weight(&stanza), bytes);
+            stanza
+        };
+        let mut outbound = Outbound::default();
+        outbound.release(stanza(limits::SESSION_WINDOW_BYTES - 1), 0);
+        assert!(outbound.has_room());
+        outbound.take(1);
+        outbound.release(stanza(limits::SESSION_WINDOW_BYTES), 0);
+        assert!(!outbound.has_room() && !outbound.overflows());
+        outbound.release(stanza(limits::SESSION_QUEUE_BYTES_MAX - limits::SESSION_WINDOW_BYTES), 0);
+        assert!(!outbound.overflows());
+        let smallest = weight(&Stanza::new(xmpp::stanza::Kind::Presence(
+            xmpp::stanza::PresenceType::Available,
+        )));
+        outbound.release(stanza(smallest), 0);
+        assert!(outbound.overflows());
+        outbound.take(4);
+        assert_eq!(outbound.bytes, 0);
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn login(server: &mut Server, name: &str) {
 }
 
 fn say(server: &mut Server, text: &str) {
-    let xml = format!("<message to='bob@a' type='chat' id='{text}'><body>{text}</body></message>");
+    let id = text.get(..64).unwrap_or(text);
+    let xml = format!("<message to='bob@a' type='chat' id='{id}'><body>{text}</body></message>");
     server.send("alice/phone", &xml);
     server.run();
 }

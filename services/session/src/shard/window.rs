@@ -6,6 +6,7 @@ use peer::limits::{WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX};
 use peer::{Epoch, Pass, ShardId};
 
 use super::commit::BatchNo;
+use crate::session;
 
 /// Parcels to one other shard.
 pub(crate) struct Outgoing<O> {
@@ -106,8 +107,7 @@ impl<O> Outgoing<O> {
 }
 
 fn weight(pass: &Pass) -> usize {
-    // The fixed part stands for addresses and the frame itself.
-    pass.parcel.stanza.body.len() + 256
+    session::weight(&pass.parcel.stanza) + pass.parcel.to.as_str().len()
 }
 
 /// What was taken from one other shard.
@@ -196,5 +196,51 @@ pub(crate) struct Windows<O> {
 impl<O> Windows<O> {
     pub(crate) fn new() -> Self {
         Self { out: BTreeMap::new(), incoming: BTreeMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peer::{Parcel, Retried};
+    use xmpp::jid::Jid;
+    use xmpp::stanza::{Kind, MessageType, Stanza};
+    use xmpp::text::Text;
+
+    use super::*;
+
+    /// A parcel whose stanza has so many bytes in its id.
+    fn pass(number: u64, id: usize) -> Pass {
+        let mut stanza = Stanza::new(Kind::Message(MessageType::Chat));
+        stanza.id = Some(Text::from("i".repeat(id)));
+        let to = Jid::parse("romeo@montague.example").expect("a JID");
+        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        let (source, target) = (ShardId(1), ShardId(2));
+        Pass { source, source_epoch: Epoch(1), target, number, prev: 0, retry: false, parcel }
+    }
+
+    #[test]
+    fn a_window_is_full_of_bytes() {
+        let empty = weight(&pass(1, 0));
+        for (more, full) in [(0, false), (1, true)] {
+            let mut window = Outgoing::default();
+            window.push(pass(1, WINDOW_BYTES_MAX / 2), (), false);
+            let left = WINDOW_BYTES_MAX - WINDOW_BYTES_MAX / 2 - 2 * empty;
+            window.push(pass(2, left + more), (), false);
+            assert_eq!(window.full(), full, "{more}");
+            assert_eq!(window.confirm(2).len(), 2);
+            assert!(!window.full() && window.bytes == 0);
+        }
+    }
+
+    #[test]
+    fn a_window_is_full_of_frames() {
+        let mut window = Outgoing::default();
+        for number in 1..=WINDOW_FRAMES_MAX as u64 {
+            assert!(!window.full(), "{number}");
+            window.push(pass(number, 0), (), false);
+        }
+        assert!(window.full());
+        window.confirm(1);
+        assert!(!window.full());
     }
 }
