@@ -21,8 +21,11 @@ const _: () = assert!(
 /// Range of `limits.stanza_size_before_login`: a client certificate and a SASL token must fit.
 pub const STANZA_SIZE_BEFORE_LOGIN: (u32, u32) = (4 << 10, 256 << 10);
 
-/// Most clients of one account: each costs a copy of every message.
-pub const RESOURCES_MAX: usize = 1000;
+/// Most clients of one account: each costs a copy of every message, and delivery tells no more of
+/// them apart.
+pub const RESOURCES_MAX: usize = 32;
+
+const _: () = assert!(RESOURCES_MAX <= session::delivery::Targets::CAPACITY);
 
 /// Range of `limits.resume_time`: above ten minutes retries could meet rows that were forgotten
 /// (the retry horizon of the log).

@@ -429,6 +429,7 @@ mod tests {
             ("[limits]\nresume_time = \"11 m\"", "to \"10 m\""),
             ("[limits]\nstanza_size = \"1 KiB\"", "is not from \"10 KiB\""),
             ("[limits]\nresources_per_account = 0", "0 is not from 1"),
+            ("[limits]\nresources_per_account = 33", "33 is not from 1 to 32"),
             (
                 "[limits]\nstanza_size = \"10 KiB\"\nstanza_size_before_login = \"11 KiB\"",
                 "is above `limits.stanza_size`",
