@@ -181,7 +181,7 @@ impl World {
             Output::Commit(batch) => self.ask_commit(proc, batch),
             Output::Down(conn, frame) => return self.down(proc, conn, frame),
             Output::Between(frame) => self.between(proc, other, frame),
-            Output::Admin(..) => {}
+            Output::Admin(..) | Output::Note(_) => {}
             Output::Stopped => {
                 self.ledger.stored(proc);
                 self.kill(proc, "has stored its sessions and stopped");

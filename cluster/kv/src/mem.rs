@@ -28,6 +28,8 @@ pub enum Fault {
     UnknownLost,
     /// It is not applied and answers [`CommitError::Unavailable`].
     Unavailable,
+    /// It is not applied and answers [`CommitError::TooLarge`].
+    TooLarge,
 }
 
 impl MemTable {
@@ -77,6 +79,7 @@ impl MemTable {
             Fault::UnknownApplied => self.apply(batch).and(Err(CommitError::Unknown)),
             Fault::UnknownLost => Err(CommitError::Unknown),
             Fault::Unavailable => Err(CommitError::Unavailable),
+            Fault::TooLarge => Err(CommitError::TooLarge),
         }
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use peer::{Between, Down, Downlink, ShardId, Up, Uplink};
 use session::admin::{Reply, Request};
 use session::config::Config;
-use session::shard::Env;
+use session::shard::{Env, Note};
 use session::worker::{Input, Output, Worker};
 use tokio::sync::oneshot;
 
@@ -229,6 +229,7 @@ impl WorkerDriver {
                     let _ = tell.send(reply);
                 }
             }
+            Output::Note(note) => log(&note),
             Output::Stopped => return true,
         }
         false
@@ -261,6 +262,18 @@ impl WorkerDriver {
             router.mailboxes[index].put(input);
         });
         None
+    }
+}
+
+/// Tells the operator what the engine wants known.
+fn log(note: &Note) {
+    match note {
+        Note::SessionNotStored(jid) => {
+            tracing::warn!(%jid, "a session holds too much to be stored; its client binds anew");
+        }
+        Note::BatchRefused(shard, error) => {
+            tracing::error!(shard = shard.0, %error, "a shard was dropped: the store refused it");
+        }
     }
 }
 

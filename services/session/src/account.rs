@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kv::Rows;
+use kv::{RangeRead, Read, Reads, Rows};
 use peer::SessionId;
 use smallvec::SmallVec;
 use xmpp::jid::Jid;
@@ -225,6 +225,25 @@ impl Account {
         reads
     }
 
+    /// What is still to be read, if a page of [`Account::reads`] was not all. Of the log only the
+    /// head is wanted.
+    pub(crate) fn reads_on(reads: &Reads, found: &Rows) -> Option<Reads> {
+        let (mut all, mut on) = (true, Reads::none());
+        for (index, read) in reads.list.iter().enumerate() {
+            match (read, found.more(index)) {
+                (Read::Range(range), Some(more)) if !range.reverse => {
+                    on.add_range(range.after(more.clone()));
+                    all = false;
+                }
+                // So that the others stay at their places.
+                _ => {
+                    on.add_range(RangeRead::new(kv::Key::new(), kv::Key::new()));
+                }
+            }
+        }
+        (!all).then_some(on)
+    }
+
     /// Takes the rows of [`Account::reads`]. Returns its stored sessions.
     pub(crate) fn load(&mut self, found: &Rows) -> Result<Vec<SessionRow>, RowError> {
         self.row = match found.value(0) {
@@ -297,5 +316,47 @@ impl Account {
             && !self.inbox.timer
             && self.passing.at_rest()
             && !self.deleting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u64 = limits::OPEN_MAX as u64;
+
+    #[test]
+    fn so_many_messages_are_known_one_by_one_and_the_rest_as_a_span() {
+        let mut inbox = Inbox::default();
+        for id in 1..=MAX {
+            inbox.arrived(id, false);
+        }
+        assert_eq!((inbox.open.len(), inbox.unread), (limits::OPEN_MAX, None));
+        inbox.arrived(MAX + 1, false);
+        inbox.arrived(MAX + 2, false);
+        assert_eq!((inbox.open.len(), inbox.unread), (limits::OPEN_MAX, Some((MAX, MAX + 2))));
+        // What a session has in its queue is known in any case: the queue is bounded.
+        inbox.arrived(MAX + 3, true);
+        assert_eq!(inbox.open.len(), limits::OPEN_MAX + 1);
+        assert!((1..=MAX + 3).all(|id| inbox.waits(id)));
+        inbox.taken(MAX + 1);
+        assert!(!inbox.waits(MAX + 1) && inbox.waits(MAX + 2));
+        let cursor = inbox.write(&Passing::default());
+        assert_eq!((cursor.open.len(), cursor.taken), (limits::OPEN_MAX, 0));
+        assert_eq!(cursor.head, MAX, "of what is above a list that is cut nothing is said");
+    }
+
+    #[test]
+    fn so_many_taken_messages_of_the_span_are_remembered() {
+        let mut inbox = Inbox::default();
+        for id in 1..=3 * MAX {
+            inbox.arrived(id, false);
+        }
+        for id in MAX + 1..=2 * MAX + 1 {
+            inbox.taken(id);
+        }
+        assert_eq!(inbox.done.len(), limits::OPEN_MAX);
+        assert!(!inbox.waits(2 * MAX));
+        assert!(inbox.waits(2 * MAX + 1), "rather twice than never");
     }
 }

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kv::{Batch, ReadError, Rows};
-use peer::{Between, ConnId, Down, Epoch, NodeId, ShardId, Up};
+use kv::{Batch, CommitError, ReadError, Rows};
+use peer::{Between, ConnId, Down, Epoch, NodeId, SessionId, ShardId, Up};
 use xmpp::jid::Jid;
 
 use crate::account::Account;
@@ -77,6 +77,19 @@ pub enum Output {
     Between(Between),
     /// Answer an operator.
     Admin(u64, admin::Reply),
+    /// Say something to the log.
+    Note(Note),
+}
+
+/// What an operator should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// What this session holds is above `limits::SESSION_ROW_BYTES_MAX`: an orderly stop does not
+    /// store it, and its client binds anew.
+    SessionNotStored(Jid),
+    /// The store does not take a batch of this shard. All that the shard had in memory is dropped
+    /// and its connections are closed; nothing of the batch was acknowledged.
+    BatchRefused(ShardId, CommitError),
 }
 
 /// One shard under one epoch.
@@ -84,6 +97,8 @@ pub struct Shard {
     core: Core,
     accounts: HashMap<Jid, Box<Account>>,
     stop: Stop,
+    /// What an orderly stop has still to store.
+    unstored: VecDeque<(Jid, Unstored)>,
 }
 
 impl Shard {
@@ -100,6 +115,7 @@ impl Shard {
             core: Core::new(id, epoch, before, config, now),
             accounts: HashMap::new(),
             stop: Stop::No,
+            unstored: VecDeque::new(),
         }
     }
 
@@ -186,7 +202,7 @@ impl Shard {
 
     /// Whether an orderly stop is through: sessions are stored.
     pub fn is_stopped(&self) -> bool {
-        self.stop == Stop::Storing && self.is_settled()
+        self.stop == Stop::Storing && self.unstored.is_empty() && self.is_settled()
     }
 
     /// How many accounts it has in memory.
@@ -210,6 +226,14 @@ impl Shard {
     }
 }
 
+/// What of an account is stored in one step of an orderly stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unstored {
+    Session(SessionId),
+    /// What was taken, after all its sessions.
+    Cursor,
+}
+
 /// How far an orderly stop is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
@@ -222,3 +246,43 @@ enum Stop {
 
 /// A queue of outputs; its own type so that a burst does not keep its memory.
 pub(crate) type Outputs = VecDeque<Output>;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use peer::BindRefusal;
+    use peer::shard::HashKey;
+
+    use super::*;
+    use crate::limits::WAITING_MAX;
+    use crate::module::Modules;
+
+    #[test]
+    fn so_much_waits_for_an_account_and_the_rest_is_refused() {
+        let domains = vec!["capulet.example".to_owned()];
+        let config = Config::new(domains, HashKey(1, 2), [7; 32], Modules::new(&[]));
+        let mut shard = Shard::new(ShardId(0), Epoch(1), None, Arc::new(config), 1);
+        let mut env = Env { now: 1, random: &mut || 4 };
+        let account = Jid::parse("juliet@capulet.example").expect("a JID");
+        let edge = NodeId { number: 1, incarnation: 1 };
+        let mut refused = Vec::new();
+        for slot in 0..=WAITING_MAX as u64 {
+            let (account, conn) = (account.clone(), ConnId { edge, slot });
+            let bind = Up::Bind { conn, account, generation: 1, resource: None, resends: false };
+            shard.handle(Input::Up(bind), &mut env);
+            while let Some(output) = shard.poll() {
+                match output {
+                    Output::Read(..) => {}
+                    Output::Down(conn, Down::BindRefused(why)) => refused.push((conn.slot, why)),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(refused, [(WAITING_MAX as u64, BindRefusal::InternalServerError)]);
+        // A login waits for nobody's account.
+        let (hash, auth_message, proof) = (xmpp::scram::Hash::Sha256, Bytes::new(), Bytes::new());
+        let conn = ConnId { edge, slot: 0 };
+        shard.handle(Input::Up(Up::Verify { conn, account, hash, auth_message, proof }), &mut env);
+        assert!(matches!(shard.poll(), Some(Output::Read(..))));
+    }
+}

@@ -19,7 +19,7 @@ use self::claim::Claim;
 use self::group::Flight;
 use crate::admin;
 use crate::config::Config;
-use crate::shard::{self, Env, Shard};
+use crate::shard::{self, Env, Note, Shard};
 
 /// What a worker takes.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub enum Output {
     Between(Between),
     /// Answer an operator.
     Admin(u64, admin::Reply),
+    /// Say something to the log.
+    Note(Note),
     /// Everything is stored; the worker does nothing more.
     Stopped,
 }
@@ -83,6 +85,8 @@ pub struct Worker {
     /// Shards that may have something to commit.
     dirty: BTreeSet<ShardId>,
     flight: Option<Flight>,
+    /// Shards of a group that the store did not take: each is offered alone.
+    alone: VecDeque<ShardId>,
     claims: BTreeMap<u64, ShardId>,
     askers: BTreeMap<u64, Asker>,
     asked: u64,
@@ -112,6 +116,7 @@ impl Worker {
             slots: BTreeMap::new(),
             dirty: BTreeSet::new(),
             flight: None,
+            alone: VecDeque::new(),
             claims: BTreeMap::new(),
             askers: BTreeMap::new(),
             asked: 0,
@@ -229,6 +234,7 @@ impl Worker {
                 shard::Output::Admin(ticket, reply) => {
                     self.out.push_back(Output::Admin(ticket, reply));
                 }
+                shard::Output::Note(note) => self.out.push_back(Output::Note(note)),
             }
         }
         if shard.has_batch() {
@@ -276,6 +282,7 @@ impl Worker {
     fn check_stop(&mut self) {
         let settled = self.stop == Stop::Asked
             && self.flight.is_none()
+            && self.alone.is_empty()
             && self.dirty.is_empty()
             && self.shards().all(Shard::is_stopped);
         if settled && self.out.is_empty() {

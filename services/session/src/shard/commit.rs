@@ -15,6 +15,8 @@ pub(crate) type BatchNo = u64;
 pub(crate) struct Commits<E> {
     shard: ShardId,
     epoch: Epoch,
+    /// Batches that are full and wait for the one in flight, and the one that grows behind them.
+    full: VecDeque<Batch>,
     growing: Batch,
     flight: Option<Batch>,
     committed: BatchNo,
@@ -31,6 +33,7 @@ impl<E> Commits<E> {
         Self {
             shard,
             epoch,
+            full: VecDeque::new(),
             growing: Batch::new(0),
             flight: None,
             committed: 0,
@@ -47,7 +50,7 @@ impl<E> Commits<E> {
 
     /// The number of the batch that grows.
     pub(crate) fn growing_no(&self) -> BatchNo {
-        self.committed + 1 + u64::from(self.flight.is_some())
+        self.committed + 1 + u64::from(self.flight.is_some()) + self.full.len() as u64
     }
 
     /// The number of the last batch that has something in it.
@@ -62,7 +65,8 @@ impl<E> Commits<E> {
 
     /// Whether there is something to write and nothing in flight.
     pub(crate) fn ready(&self) -> bool {
-        self.flight.is_none() && (self.prove || !self.growing.is_empty())
+        let waits = self.prove || !self.full.is_empty() || !self.growing.is_empty();
+        waits && self.flight.is_none()
     }
 
     /// Has the next batch committed even if it is empty: its fence tells whether this is still the
@@ -73,12 +77,22 @@ impl<E> Commits<E> {
 
     /// Whether so much has gathered that the shard should take no more.
     pub(crate) fn full(&self) -> bool {
-        self.growing.bytes() > crate::limits::BATCH_BYTES_MAX
+        !self.full.is_empty() || self.growing.bytes() > crate::limits::BATCH_BYTES_MAX
+    }
+
+    /// Between two decisions: what is decided next goes into a batch of its own if the growing one
+    /// is full. So no batch holds much more than one decision above its limit, however many are made
+    /// before the one in flight is done, and none is torn.
+    pub(crate) fn roll(&mut self) {
+        if self.growing.bytes() > crate::limits::BATCH_BYTES_MAX {
+            self.full.push_back(std::mem::take(&mut self.growing));
+        }
     }
 
     /// Whether nothing grows, is in flight or waits.
     pub(crate) fn idle(&self) -> bool {
-        self.flight.is_none() && self.growing.is_empty() && self.held.is_empty()
+        let written = self.flight.is_none() && self.full.is_empty() && self.growing.is_empty();
+        written && self.held.is_empty()
     }
 
     /// Seals the growing batch: it carries the shard's fence and clock, and is in flight from now
@@ -89,7 +103,8 @@ impl<E> Commits<E> {
         if !self.ready() {
             return None;
         }
-        let mut batch = std::mem::replace(&mut self.growing, Batch::new(0));
+        let next = self.full.pop_front();
+        let mut batch = next.unwrap_or_else(|| std::mem::take(&mut self.growing));
         batch.rename(clock.op_id);
         self.prove = false;
         let owner = rows::Fence { epoch: self.epoch }.encode();
@@ -144,6 +159,7 @@ impl<E> Commits<E> {
         recent
             .map(|(_, batch)| batch)
             .chain(&self.flight)
+            .chain(&self.full)
             .chain((!self.growing.is_empty()).then_some(&self.growing))
     }
 }
@@ -183,6 +199,36 @@ mod tests {
         assert_eq!(commits.done(None), ["after b"]);
         assert_eq!(commits.since(0).count(), 0);
         assert!(commits.idle());
+    }
+
+    #[test]
+    fn a_full_batch_is_closed_between_decisions_and_order_is_kept() {
+        let mut commits = Commits::<&str>::new(ShardId(1), Epoch(1));
+        let large = Bytes::from(vec![0; crate::limits::BATCH_BYTES_MAX]);
+        let limit = crate::limits::BATCH_BYTES_MAX;
+        let key = Bytes::from_static(b"a");
+        let most = large.slice(..limit - key.len() - kv::limits::ENTRY_BYTES_OVERHEAD);
+        commits.growing().set(key.clone(), most);
+        commits.roll();
+        assert_eq!((commits.growing_no(), commits.full()), (1, false), "exactly the limit");
+        commits.growing().delete(key.clone());
+        assert!(commits.full());
+        commits.hold(1, "first");
+        commits.roll();
+        assert_eq!((commits.growing_no(), commits.last_no()), (2, 1));
+        commits.growing().set(key, large);
+        commits.hold(2, "second");
+        commits.roll();
+        write(&mut commits, "c");
+        commits.hold(3, "third");
+        assert_eq!(commits.since(0).count(), 3);
+        for (op_id, effect) in [(1, "first"), (2, "second"), (3, "third")] {
+            assert!(!commits.idle());
+            let batch = commits.seal(clock(op_id)).expect("a batch");
+            assert!(batch.bytes() < 2 * limit);
+            assert_eq!(commits.done(None), [effect]);
+        }
+        assert!(commits.idle() && !commits.full() && !commits.ready());
     }
 
     #[test]

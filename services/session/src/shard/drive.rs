@@ -6,7 +6,7 @@ use xmpp::jid::Jid;
 
 use super::ticket::Ticket;
 use super::window::Incoming;
-use super::{Arrival, Arrived, Effect, Env, Origin, Output, Shard, Stop, Timer, Work};
+use super::{Arrival, Arrived, Effect, Env, Origin, Output, Shard, Stop, Timer, Unstored, Work};
 use crate::account::{Account, State};
 use crate::admin;
 use crate::keys::{self, Entity};
@@ -168,7 +168,7 @@ impl Shard {
     ) {
         let Some(asked) = self.core.tickets.get(&ticket) else { return };
         if matches!(rows, Err(ReadError::Unavailable)) && asked.ticket.waits() {
-            if let Ticket::Load(account) = &asked.ticket {
+            if let Ticket::Load(account, _) = &asked.ticket {
                 let account = account.clone();
                 self.turn_away(&account);
             }
@@ -180,7 +180,9 @@ impl Shard {
         let since = self.core.commits.since(asked.committed);
         let rows = rows.map(|rows| kv::overlay(&asked.reads, rows, since));
         match asked.ticket {
-            Ticket::Load(account) => self.loaded(&account, rows, env),
+            Ticket::Load(account, before) => {
+                self.loaded(&account, &asked.reads, before, rows, env);
+            }
             Ticket::Challenge { conn, account, hash } => {
                 let told = auth::challenged(&self.core, &account, hash, rows);
                 self.core.down(conn, told);
@@ -195,6 +197,7 @@ impl Shard {
             }
             Ticket::Source(pass) => self.take_unknown(*pass, rows, env),
             Ticket::Delete => {
+                self.core.commits.roll();
                 if let Some(account) = deletion::page(&mut self.core, rows) {
                     // Whoever asks for it next has it read, and deleted, again.
                     self.accounts.remove(&account);
@@ -217,11 +220,34 @@ impl Shard {
         }
     }
 
-    fn loaded(&mut self, jid: &Jid, rows: Result<Rows, ReadError>, env: &mut Env<'_>) {
+    /// Some of an account's rows have come; `before` came earlier.
+    fn loaded(
+        &mut self,
+        jid: &Jid,
+        reads: &kv::Reads,
+        before: Option<Box<Rows>>,
+        rows: Result<Rows, ReadError>,
+        env: &mut Env<'_>,
+    ) {
+        let more = rows.as_ref().ok().and_then(|rows| Account::reads_on(reads, rows));
+        let rows = rows.map(|rows| match before {
+            Some(before) => joined(*before, rows),
+            None => rows,
+        });
+        if let (Some(more), Ok(rows)) = (more, &rows) {
+            let before = Some(Box::new(rows.clone()));
+            self.core.read(Ticket::Load(jid.clone(), before), more);
+            return;
+        }
+        self.loaded_whole(jid, rows, env);
+    }
+
+    fn loaded_whole(&mut self, jid: &Jid, rows: Result<Rows, ReadError>, env: &mut Env<'_>) {
         let Some(account) = self.accounts.get_mut(jid) else { return };
         if let Ok(rows) = rows
             && let Ok(stored) = account.load(&rows)
         {
+            self.core.commits.roll();
             let mut turn = Turn { core: &mut self.core, account, env };
             turn.purge_roster();
             turn.purge_spent();
@@ -257,7 +283,7 @@ impl Shard {
             Some(account) => account,
             None => {
                 let entity = Entity::of(&self.core.config.hash, &jid);
-                self.core.read(Ticket::Load(jid.clone()), Account::reads(&entity));
+                self.core.read(Ticket::Load(jid.clone(), None), Account::reads(&entity));
                 let account = Account::loading(jid.clone(), entity, now);
                 self.accounts.entry(jid.clone()).or_insert(Box::new(account))
             }
@@ -269,10 +295,12 @@ impl Shard {
             }
             return;
         }
+        self.core.commits.roll();
         Turn { core: &mut self.core, account, env }.work(work);
     }
 
     fn turn(&mut self, jid: &Jid, env: &mut Env<'_>, run: impl FnOnce(&mut Turn<'_, '_>)) {
+        self.core.commits.roll();
         if let Some(account) = self.accounts.get_mut(jid) {
             run(&mut Turn { core: &mut self.core, account, env });
         }
@@ -306,6 +334,7 @@ impl Shard {
         match self.accounts.get_mut(&to).filter(|_| own) {
             None => self.work(to, Work::Parcel(arrival), env),
             Some(account) if account.state == State::Ready => {
+                self.core.commits.roll();
                 Turn { core: &mut self.core, account, env }.work(Work::Parcel(arrival));
             }
             Some(account) => account.waiting.push_first(Work::Parcel(arrival)),
@@ -447,14 +476,25 @@ impl Shard {
         });
     }
 
-    /// Stores the sessions once everything that they sent is durable.
+    /// Stores the sessions once everything that they sent is durable: as many at a time as a batch
+    /// holds, and the others when that one is durable.
     fn store_sessions(&mut self, env: &mut Env<'_>) {
-        if self.stop != Stop::Settling || !self.is_settled() {
-            return;
+        if self.stop == Stop::Settling && self.is_settled() {
+            self.stop = Stop::Storing;
+            for jid in self.names() {
+                let mut ids = Vec::new();
+                self.turn(&jid, env, |turn| ids = turn.begin_store());
+                let sessions = ids.into_iter().map(Unstored::Session).chain([Unstored::Cursor]);
+                self.unstored.extend(sessions.map(|what| (jid.clone(), what)));
+            }
         }
-        self.stop = Stop::Storing;
-        for jid in self.names() {
-            self.turn(&jid, env, |turn| turn.store_sessions());
+        while !self.is_full()
+            && let Some((jid, what)) = self.unstored.pop_front()
+        {
+            self.turn(&jid, env, |turn| match what {
+                Unstored::Session(id) => turn.store_session(id),
+                Unstored::Cursor => turn.write_cursor(),
+            });
         }
     }
 
@@ -476,4 +516,12 @@ impl Shard {
     pub fn source_epoch(&self, source: ShardId) -> Option<Epoch> {
         self.core.windows.incoming.get(&source).map(|incoming| incoming.epoch)
     }
+}
+
+/// The rows of two pages of the same reads.
+fn joined(mut before: Rows, rows: Rows) -> Rows {
+    for (found, more) in before.found.iter_mut().zip(rows.found) {
+        found.rows.extend(more.rows);
+    }
+    before
 }

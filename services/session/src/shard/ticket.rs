@@ -15,8 +15,8 @@ use crate::session::Count;
 
 /// A decision that waits for rows.
 pub(crate) enum Ticket {
-    /// An account is loaded.
-    Load(Jid),
+    /// An account is loaded; what of it was read before, if it is more than one page.
+    Load(Jid, Option<Box<Rows>>),
     /// Salt and iterations of an account.
     Challenge { conn: ConnId, account: Jid, hash: Hash },
     /// The verifier that a proof is checked against.
@@ -45,7 +45,7 @@ impl Ticket {
     /// sender was, or will be, told that it is stored.
     pub(crate) fn waits(&self) -> bool {
         match self {
-            Self::Load(_)
+            Self::Load(..)
             | Self::Retry(..)
             | Self::Resent(..)
             | Self::Feed(..)

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::keys::{Entity, tag};
 use crate::module::{Module, Modules};
 use crate::rows::AccountRow;
-use crate::shard::Env;
+use crate::shard::{Env, Note};
 use crate::worker::{Input, Output, Worker};
 
 /// When the first server is started, in microseconds since 1970: 2026-01-01.
@@ -45,6 +45,8 @@ pub struct Server {
     clients: BTreeMap<String, Client>,
     slots: u64,
     replies: Vec<Reply>,
+    /// What it wanted logged.
+    pub notes: Vec<Note>,
     stopped: usize,
     /// How many reads the store was asked for.
     pub reads: usize,
@@ -67,6 +69,7 @@ impl Server {
             clients: BTreeMap::new(),
             slots: 0,
             replies: Vec::new(),
+            notes: Vec::new(),
             stopped: 0,
             reads: 0,
             trace: false,
@@ -97,6 +100,11 @@ impl Server {
 
     fn worker_of(&self, shard: ShardId) -> u16 {
         shard.0 % self.workers.len() as u16
+    }
+
+    /// The shard of an account.
+    pub fn shard(&self, name: &str) -> u16 {
+        shard_of(&self.config.hash, &Self::jid(name)).0
     }
 
     /// A full or bare JID of a name such as `alice/phone`.
@@ -179,6 +187,7 @@ impl Server {
                 (Lane::Between(worker, to), Action::Input(to, Input::Between(frame)))
             }
             Output::Admin(_, reply) => return self.replies.push(reply),
+            Output::Note(note) => return self.notes.push(note),
             Output::Stopped => {
                 self.stopped += 1;
                 return;

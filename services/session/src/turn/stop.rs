@@ -1,6 +1,7 @@
 //! An orderly stop: sessions that can be resumed are stored, and are there again after the next
 //! start.
 
+use peer::SessionId;
 use xmpp::jid::Jid;
 use xmpp::stanza::PresenceType;
 
@@ -8,34 +9,45 @@ use super::Turn;
 use crate::limits;
 use crate::presence;
 use crate::session::{Available, Feed, Managed, Reading, Session};
-use crate::shard::Timer;
+use crate::shard::{Note, Output, Timer};
 use crate::stored::{QueuedRow, SessionRow};
 
 impl Turn<'_, '_> {
-    /// Writes the rows of this account's resumable sessions. Everything that they sent is durable
-    /// at this point.
-    pub(crate) fn store_sessions(&mut self) {
+    /// Prepares the account to be stored: the sessions that can be resumed. Everything that they
+    /// sent is durable at this point.
+    pub(crate) fn begin_store(&mut self) -> Vec<SessionId> {
         self.write_passing();
-        let mut rows = Vec::new();
-        for session in self.account.sessions() {
-            if session.managed == Managed::Resumable && self.core.config.resume_s > 0 {
-                rows.push((session.id, self.row(session).encode()));
-            }
+        // From here on nothing may reach a client: its number would be unknown after the start.
+        // What still comes for it is in the log, above what the row says was read, or in the queue
+        // if its row is yet to be written. Sockets are closed by who stops the node.
+        for session in &mut self.account.sessions {
+            session.conn = None;
         }
-        if !rows.is_empty() {
+        let resumable = |session: &&Session| session.managed == Managed::Resumable;
+        let ids: Vec<SessionId> = match self.core.config.resume_s {
+            0 => Vec::new(),
+            _ => self.account.sessions().filter(resumable).map(|session| session.id).collect(),
+        };
+        if !ids.is_empty() {
             // What they will take after the start is told from what others took before.
             self.account.inbox.touch();
         }
-        let entity = self.account.entity;
-        for (id, value) in rows {
-            self.set(entity.session(id), value);
-        }
-        self.write_cursor();
-        // From here on nothing may reach a client: its number would be unknown after the start.
-        // What still comes for it is in the log, above what the row says was read. Sockets are
-        // closed by who stops the node.
-        for session in &mut self.account.sessions {
-            session.conn = None;
+        ids
+    }
+
+    /// Writes the row of one session, unless it is too large.
+    pub(crate) fn store_session(&mut self, id: SessionId) {
+        let Some(session) = self.account.session(id) else { return };
+        let (key, jid) = (self.account.entity.session(id), session.jid.clone());
+        let value = Some(self.row(session).encode());
+        match value.filter(|value| value.len() <= limits::SESSION_ROW_BYTES_MAX) {
+            Some(value) => self.set(key, value),
+            None => {
+                // One that was stored before would be taken for its state. What is in the log is
+                // there for the next session, as after a kill.
+                self.delete(key);
+                self.core.out.push_back(Output::Note(Note::SessionNotStored(jid)));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Asker, Output, Slot, Worker};
 use crate::keys;
 use crate::limits::{GROUP_BYTES_MAX, STORE_RETRY_US};
 use crate::rows::{Clock, Fence};
-use crate::shard::Env;
+use crate::shard::{Env, Note};
 
 /// A commit under way.
 pub(super) struct Flight {
@@ -32,7 +32,14 @@ impl Flight {
 impl Worker {
     /// Seals the batches of the shards that have one, and commits them as one.
     pub(super) fn commit(&mut self) {
-        if self.flight.is_some() || self.dirty.is_empty() {
+        if self.flight.is_some() {
+            return;
+        }
+        if let Some(id) = self.alone.pop_front() {
+            self.flight = Some(Flight { op_id: 0, shards: vec![id], retry: None });
+            return self.resubmit();
+        }
+        if self.dirty.is_empty() {
             return;
         }
         self.op_id += 1;
@@ -55,7 +62,6 @@ impl Worker {
     }
 
     /// What became of a commit.
-    #[expect(clippy::panic, reason = "to go on would be to acknowledge what is not stored")]
     pub(super) fn committed(
         &mut self,
         op_id: u64,
@@ -85,11 +91,22 @@ impl Worker {
             Err(CommitError::Unavailable) => {
                 flight.retry = Some((env.now + STORE_RETRY_US, Next::Resubmit));
             }
-            Err(error) => {
-                // Shards' batches carry no checks but fences, and their size is bounded: this is a
-                // bug, and to go on would be to acknowledge what is not stored.
-                panic!("a commit of shards failed in a way that it cannot: {error}")
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// The store does not take the group, and never will: it is too large, or there is a bug.
+    /// Offered alone, each shard's batch tells whose it is. That shard is dropped as one that was
+    /// lost, for to go on would be to acknowledge what is not stored; its clients come again, and
+    /// find what is.
+    fn refused(&mut self, error: CommitError) {
+        let Some(flight) = self.flight.take() else { return };
+        match flight.shards[..] {
+            [id] => {
+                self.lose(&[id]);
+                self.out.push_back(Output::Note(Note::BatchRefused(id, error)));
             }
+            _ => self.alone.extend(flight.shards),
         }
     }
 
@@ -109,6 +126,7 @@ impl Worker {
         for id in lost {
             self.dirty.remove(id);
             self.deadlines.remove(id);
+            self.alone.retain(|shard| shard != id);
             // Rows that it asked for would be taken for an answer to whatever the shard asks under
             // the same number if this worker comes to own it again.
             self.askers.retain(|_, asker| !matches!(asker, Asker::Shard(of, _) if of == id));
