@@ -40,8 +40,8 @@ pub const RANGE_ROWS_MAX: u32 = 10_000;
 /// Most bytes (keys and values) that one range read returns, except that the first row always fits.
 pub const RANGE_BYTES_MAX: u32 = 4_194_304;
 
-/// Most rows that the range deletes of one batch may find: rows that are there before the batch, one
-/// in two ranges counted twice. A backend without a cheap range delete writes one tombstone for
+/// Most rows that the range deletes of one batch may find: rows that are there before the batch,
+/// one in two ranges counted twice. A backend without a cheap range delete writes one tombstone for
 /// each. Every backend counts and refuses, also one that could do more; delete more in steps.
 pub const DELETE_RANGE_ROWS_MAX: usize = 100_000;
 

@@ -271,11 +271,11 @@ impl Connection {
         if self.link.is_handshaking() {
             return self.link.unsent() < OUTPUT_PAUSE_BYTES;
         }
-        let node_is_full = self.core.shared.metrics.in_flight_bytes.value() >= IN_FLIGHT_BYTES_MAX;
+        let in_flight = self.core.shared.metrics.in_flight_bytes.value();
         self.stream.as_ref().is_some_and(C2s::wants_input)
             && self.link.unsent() < OUTPUT_PAUSE_BYTES
             && self.attachment.may_read()
-            && !(node_is_full && self.in_flight > 0)
+            && node_has_room(in_flight, self.in_flight)
     }
 
     /// Does what the stream wants done, until it wants nothing.
@@ -533,9 +533,27 @@ pub(crate) fn admit(core: &Rc<Core>, socket: TcpStream, from: IpAddr, entry: Ent
     }
 }
 
+/// Whether a connection that has `own` bytes under way may be read, when the node has `all`. One
+/// that has none always may, or nobody would wake it.
+fn node_has_room(all: u64, own: u64) -> bool {
+    all < IN_FLIGHT_BYTES_MAX || own == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_node_reads_from_nobody_who_has_something_under_way() {
+        for (all, own, may_read) in [
+            (IN_FLIGHT_BYTES_MAX - 1, 1, true),
+            (IN_FLIGHT_BYTES_MAX, 1, false),
+            (IN_FLIGHT_BYTES_MAX, 0, true),
+            (u64::MAX, 0, true),
+        ] {
+            assert_eq!(node_has_room(all, own), may_read, "{all} {own}");
+        }
+    }
 
     /// Design §9: an idle session. What TLS holds comes on top (tests/memory.rs).
     #[test]

@@ -81,7 +81,7 @@ pub(crate) fn verified(
 ///
 /// # Errors
 /// The row is there and cannot be read: the password may be right, so nobody is told that it is not
-/// (RFC 6120 §6.5.9).
+/// (RFC 6120 §6.5.11).
 fn verifier(core: &Core, account: &Jid, hash: Hash, found: &Rows) -> Result<Verifier, RowError> {
     let decoy = Secret::new(core.config.decoy.as_slice());
     let fake = Verifier::fake(&decoy, hash, account.as_str(), SCRAM_ITERATIONS);

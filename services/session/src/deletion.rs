@@ -3,8 +3,8 @@
 //! First the account's row says that it is being deleted, and its credentials go with the same
 //! batch: from then on it does not exist for anybody but its owner. Then its rows go, a page a
 //! batch; with the last page go the account's row and its entry in the directory. What is left by a
-//! crash or a stop is a row that says so, and the owner goes on as soon as it loads the account. One
-//! account of a shard is deleted at a time, so that pages do not fill its batches.
+//! crash or a stop is a row that says so, and the owner goes on as soon as it loads the account.
+//! One account of a shard is deleted at a time, so that pages do not fill its batches.
 
 use kv::{RangeRead, ReadError, Reads, Rows};
 use xmpp::jid::Jid;

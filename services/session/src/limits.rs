@@ -8,10 +8,10 @@ pub const SESSION_WINDOW_BYTES: usize = 64 * 1024;
 /// results). Beyond it the session is closed with `resource-constraint`.
 pub const SESSION_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of the row in which an orderly stop stores a session: its queue, its presence, whom it sent
-/// presence directly. Only a client that reads nothing for long, beside large presence or hundreds
-/// of the longest addresses, comes near; such a session is not stored, which is logged, and its
-/// client binds anew and takes what is in the log.
+/// Bytes of the row in which an orderly stop stores a session: its queue, its presence, whom it
+/// sent presence directly. Only a client that reads nothing for long, beside large presence or
+/// hundreds of the longest addresses, comes near; such a session is not stored, which is logged,
+/// and its client binds anew and takes what is in the log.
 pub const SESSION_ROW_BYTES_MAX: usize = kv::limits::VALUE_BYTES_MAX;
 
 /// What a stanza counts for in windows and queues besides what it takes on the wire: its place in
@@ -103,8 +103,8 @@ const _: () = assert!(RESOURCES_MAX <= crate::delivery::Targets::CAPACITY);
 const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
 const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
 const _: () = assert!(SESSION_ROW_BYTES_MAX <= kv::limits::VALUE_BYTES_MAX);
-/// A shard's batch is closed when it is full, so it holds one decision more at the most: a session's
-/// row, or a few stanzas.
+/// A shard's batch is closed when it is full, so it holds one decision more at the most: a
+/// session's row, or a few stanzas.
 const _: () = assert!(
     GROUP_BYTES_MAX + BATCH_BYTES_MAX + 2 * SESSION_ROW_BYTES_MAX < kv::limits::BATCH_BYTES_MAX
 );

@@ -328,8 +328,8 @@ impl Outbound {
     }
 }
 
-/// Bytes that a stanza counts for in queues, windows and credit: all that it takes on the wire, what
-/// its sender chose in its head too, and a fixed part.
+/// Bytes that a stanza counts for in queues, windows and credit: all that it takes on the wire,
+/// what its sender chose in its head too, and a fixed part.
 pub(crate) fn weight(stanza: &Stanza) -> usize {
     stanza.size_hint() + limits::STANZA_BYTES_OVERHEAD
 }

@@ -62,3 +62,28 @@ impl ReadQueue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_calls_wait_and_the_rest_is_refused() {
+        let queue = ReadQueue::default();
+        let mut waiting = Vec::new();
+        for _ in 0..limits::READ_QUEUE_MAX {
+            waiting.push(queue.push(Reads::none()).expect("room"));
+        }
+        assert!(queue.push(Reads::none()).is_none());
+        let _ = queue.waiting.lock().jobs.pop_front();
+        assert!(queue.push(Reads::none()).is_some());
+        assert!(queue.push(Reads::none()).is_none());
+    }
+
+    #[test]
+    fn nothing_is_taken_after_the_end() {
+        let queue = ReadQueue::default();
+        queue.close();
+        assert!(queue.push(Reads::none()).is_none());
+    }
+}

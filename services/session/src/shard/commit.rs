@@ -81,8 +81,8 @@ impl<E> Commits<E> {
     }
 
     /// Between two decisions: what is decided next goes into a batch of its own if the growing one
-    /// is full. So no batch holds much more than one decision above its limit, however many are made
-    /// before the one in flight is done, and none is torn.
+    /// is full. So no batch holds much more than one decision above its limit, however many are
+    /// made before the one in flight is done, and none is torn.
     pub(crate) fn roll(&mut self) {
         if self.growing.bytes() > crate::limits::BATCH_BYTES_MAX {
             self.full.push_back(std::mem::take(&mut self.growing));
