@@ -6,6 +6,7 @@ use session::admin::Request;
 use session::module::{Cx, Event, Module, Outcome, Phase, Verdict};
 use session::spec::Spec;
 use session::testing::{Happened, Order, Server};
+use xmpp::stanza::{Kind, PresenceType};
 
 /// A server with these devices; all but those with a minus want messages.
 fn server(order: Order, accounts: &[&str], devices: &[&str]) -> Server {
@@ -166,6 +167,51 @@ fn what_may_come_again_is_not_looked_for_each_time() {
     server.send("alice/x", &message("bob@a", 100, "much later"));
     server.run();
     assert_eq!(server.reads - before, 3 + 4);
+}
+
+#[test]
+fn contacts_of_an_account_that_is_deleted_are_told() {
+    let mut server = server(Order::Prompt, &["alice", "bob", "carol"], &["alice/x", "bob/x"]);
+    for (from, to) in [("alice", "bob"), ("bob", "alice"), ("carol", "alice")] {
+        server.login(&format!("{from}/y"));
+        let asks = format!("<presence to='{to}@a' type='subscribe'/>");
+        server.send(&format!("{from}/y"), &asks);
+        server.run();
+        if from != "carol" {
+            server
+                .send(&format!("{to}/x"), &format!("<presence to='{from}@a' type='subscribed'/>"));
+            server.run();
+        }
+    }
+    server.send("bob/x", "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+    server.run();
+    server.client("bob/x").happened.clear();
+    let account = Server::jid("alice");
+    server.admin(Request::Delete { account });
+    let told = |server: &mut Server, name: &str| -> Vec<_> {
+        let kinds = |happened: Happened| match happened {
+            Happened::Stanza(stanza) => match stanza.kind {
+                Kind::Presence(kind) => Some(kind),
+                _ => None,
+            },
+            _ => None,
+        };
+        server.client(name).look().into_iter().filter_map(kinds).collect()
+    };
+    let bob = told(&mut server, "bob/x");
+    assert!(bob.contains(&PresenceType::Unsubscribe), "{bob:?}");
+    assert!(bob.contains(&PresenceType::Unsubscribed), "{bob:?}");
+    // Somebody else of that name is a stranger.
+    server.add("alice");
+    server.client("alice/x").happened.clear();
+    server.login("alice/x");
+    server.send("alice/x", "<presence/>");
+    server.send("bob/x", "<presence><show>away</show></presence>");
+    server.login("carol/z");
+    server.send("carol/z", "<presence/>");
+    server.run();
+    assert_eq!(told(&mut server, "alice/x"), [PresenceType::Available], "her own");
+    assert_eq!(told(&mut server, "bob/x"), [PresenceType::Available], "his own");
 }
 
 /// Looks into the store, and then has nothing to say.

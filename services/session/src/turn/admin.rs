@@ -8,7 +8,6 @@ use super::Turn;
 use crate::admin::{Failure, Reply, Request};
 use crate::deletion;
 use crate::keys::{self, tag};
-use crate::roster::Roster;
 use crate::rows::{self, AccountRow};
 use crate::shard::Effect;
 
@@ -124,7 +123,7 @@ impl Turn<'_, '_> {
             self.set_row(*row);
             self.delete(self.account.entity.key(tag::CREDENTIALS, &[]));
             self.account.row = None;
-            self.account.roster = Roster::default();
+            self.leave_contacts();
             self.account.slots = Default::default();
             self.account.inbox = Default::default();
             self.account.passing = Default::default();

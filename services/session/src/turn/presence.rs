@@ -189,6 +189,25 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// The account goes, and its roster: whoever has a subscription or a request is told, as if
+    /// each contact had been removed (§2.5.2).
+    pub(super) fn leave_contacts(&mut self) {
+        let roster = std::mem::take(&mut self.account.roster);
+        let own = self.account.jid.clone();
+        for (contact, state) in roster.states() {
+            let (Ok(contact), Some(change)) = (Jid::parse(contact), state.with_item().removed())
+            else {
+                continue;
+            };
+            for effect in change.effects {
+                if let Effect::Send(verb) = effect {
+                    let made = presence::subscription(verb, &own, &contact, None);
+                    self.send_subscription(&contact, made, Origin::None);
+                }
+            }
+        }
+    }
+
     fn send_subscription(&mut self, contact: &Jid, stanza: Stanza, origin: Origin) {
         if self.core.config.serves(contact) && contact.local().is_some() {
             let to = contact.clone();
