@@ -23,6 +23,17 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1906, "a session that reads its log stopped and was given what it had"),
     (1962, "a session that read what had waited did not know after a stop that it had waited"),
     (2173, "a client that never took all that waited was given the beginning again and again"),
+    (3449, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (
+        4879,
+        "who owns a shard no more cannot know what was taken since: the invariant asked too much",
+    ),
+    (7869, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (8433, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (10492, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (21087, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (21960, "an owner that had nothing to write never learned that it was not the owner any more"),
+    (26546, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
 ];
 
 /// The last lines of a trace are the ones that tell.

@@ -219,7 +219,7 @@ impl World {
     /// A worker's frame for a connection: checked, and handed to the connection's edge. Where that
     /// is not there any more, the node itself says that the session has no socket.
     fn down(&mut self, proc: Proc, conn: ConnId, mut frame: Down) -> Checked {
-        self.released(conn, &frame)?;
+        self.released(proc, conn, &frame)?;
         let conn = self.tampered(conn, &mut frame);
         let Some(conn) = conn else { return Ok(()) };
         self.note(|| format!("{} to {}: {}", name(proc), conn_text(conn), down_text(&frame)));
@@ -238,7 +238,7 @@ impl World {
     }
 
     /// What an owner hands out is checked at the moment in which it does.
-    fn released(&mut self, conn: ConnId, frame: &Down) -> Checked {
+    fn released(&mut self, proc: Proc, conn: ConnId, frame: &Down) -> Checked {
         match frame {
             Down::Bound { session, .. } | Down::Resumed { session, .. } => {
                 self.given.insert(conn, *session);
@@ -256,6 +256,9 @@ impl World {
                     let late = super::client::is_late(stanza) && clients.count() == 1;
                     let shard = account.and_then(|at| self.ledger.accounts.get(at));
                     let shard = shard.map_or(ShardId(0), |account| account.shard);
+                    // Who owned the shard once, and has not learned that this is over, cannot know
+                    // what was taken since.
+                    let late = late && self.ledger.fence.owns(proc, shard);
                     self.ledger.taken.handed(shard, *session, *place, message, late)?;
                 }
             }

@@ -307,11 +307,15 @@ impl Account {
         self.sessions().find(|session| session.jid.resource() == Some(resource))
     }
 
+    /// Whether it can decide at once: nothing waits, neither for rows nor behind what does.
+    pub(crate) fn is_free(&self) -> bool {
+        self.state == State::Ready && self.waiting.is_empty()
+    }
+
     /// Whether it may be dropped from memory.
     pub(crate) fn at_rest(&self, committed: BatchNo) -> bool {
         self.sessions.is_empty()
-            && self.waiting.is_empty()
-            && self.state == State::Ready
+            && self.is_free()
             && self.dirty <= committed
             && !self.inbox.timer
             && self.passing.at_rest()

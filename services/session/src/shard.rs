@@ -60,9 +60,13 @@ pub enum Input {
 }
 
 impl Input {
-    /// Whether this brings new work, which may wait; answers and time never do.
+    /// Whether this brings new work, which may wait, or follows such work and must not pass it;
+    /// answers and time never wait.
     pub(crate) fn is_work(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Between(Between::Pass(_)) | Self::Admin(..))
+        matches!(
+            self,
+            Self::Up(_) | Self::Between(Between::Pass(_)) | Self::Gone(_) | Self::Admin(..)
+        )
     }
 }
 

@@ -37,6 +37,7 @@ impl Turn<'_, '_> {
         match work {
             Work::Up(frame) => self.up(frame),
             Work::Parcel(arrival) => self.arrive(arrival),
+            Work::Gone(edge) => self.edge_gone(edge),
             Work::Admin(ticket, request) => self.admin(ticket, request),
         }
     }

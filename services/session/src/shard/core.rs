@@ -295,7 +295,7 @@ impl Core {
                 let condition = StreamCondition::InternalServerError;
                 self.down(conn, Down::Close { condition });
             }
-            Work::Up(_) => {}
+            Work::Up(_) | Work::Gone(_) => {}
             Work::Parcel(arrival) => {
                 let answer = arrival.parcel.stanza.reply_error(Condition::InternalServerError);
                 if let Some(answer) = answer

@@ -45,7 +45,7 @@ impl Shard {
     /// cannot deliver the answer says so (`attachment::orphaned`).
     pub(super) fn handle_gone(&mut self, edge: NodeId, env: &mut Env<'_>) {
         for jid in self.names() {
-            self.turn(&jid, env, |turn| turn.edge_gone(edge));
+            self.work(jid, Work::Gone(edge), env);
         }
     }
 
@@ -289,7 +289,7 @@ impl Shard {
             }
         };
         account.used_us = now;
-        if account.state != State::Ready || !account.waiting.is_empty() {
+        if !account.is_free() {
             if let Some(refused) = account.waiting.push(work) {
                 self.core.refuse(refused);
             }
@@ -440,6 +440,11 @@ impl Shard {
                 Timer::Read(ticket) => self.core.read_again(ticket),
                 Timer::Sweep => {
                     self.sweep();
+                    if self.sessions() > 0 {
+                        // Sessions that only listen would wait for ever at who is not the owner any
+                        // more and, having nothing to write, never learns of it.
+                        self.core.commits.prove();
+                    }
                     self.core.timers.set(env.now + SWEEP_US, Timer::Sweep);
                 }
             }

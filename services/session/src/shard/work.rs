@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use peer::{Parcel, SessionId, ShardId, Up};
+use peer::{NodeId, Parcel, SessionId, ShardId, Up};
 use xmpp::jid::Jid;
 
 use crate::admin;
@@ -15,6 +15,8 @@ pub(crate) enum Work {
     Up(Up),
     /// A parcel from another account.
     Parcel(Arrival),
+    /// An edge is gone. What had come from it before is decided before.
+    Gone(NodeId),
     /// An operator's request.
     Admin(u64, admin::Request),
 }
@@ -52,10 +54,10 @@ pub(crate) enum Origin {
 impl Work {
     /// Whether an account that is too far behind may answer that it takes no more. What a bound
     /// session says is bounded by the credit of its edge, and to leave out some of it would break
-    /// the session.
+    /// the session. That an edge is gone nobody says again.
     fn can_be_refused(&self) -> bool {
         let logs_in = matches!(self, Self::Up(Up::Bind { .. } | Up::Resume { .. }));
-        logs_in || !matches!(self, Self::Up(_))
+        logs_in || !matches!(self, Self::Up(_) | Self::Gone(_))
     }
 
     /// About how many bytes it holds.
@@ -63,7 +65,7 @@ impl Work {
         let stanza = match self {
             Self::Up(Up::Stanza { stanza, .. }) => Some(stanza),
             Self::Parcel(arrival) => Some(&arrival.parcel.stanza),
-            Self::Up(_) | Self::Admin(..) => None,
+            Self::Up(_) | Self::Gone(_) | Self::Admin(..) => None,
         };
         size_of::<Self>() + stanza.map_or(0, |stanza| stanza.size_hint())
     }

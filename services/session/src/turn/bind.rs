@@ -132,7 +132,7 @@ impl Turn<'_, '_> {
     }
 
     /// An edge is gone: so are the sockets of its sessions, and the resumptions asked for there.
-    pub(crate) fn edge_gone(&mut self, edge: NodeId) {
+    pub(super) fn edge_gone(&mut self, edge: NodeId) {
         let all: Vec<SessionId> = self.account.sessions().map(|session| session.id).collect();
         for id in all {
             let Some(session) = self.account.session_mut(id) else { continue };
