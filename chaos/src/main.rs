@@ -1,4 +1,5 @@
 //! `chaos seeds FROM COUNT`: looks for seeds that break an invariant. `chaos seed N`: tells one.
+//! With `panics` behind it, shards panic too.
 
 #![expect(clippy::print_stdout, reason = "a tool for the command line")]
 
@@ -8,30 +9,33 @@ use std::process::ExitCode;
 use chaos::sim::{Options, run};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let panics = words.pop_if(|word| word == "panics").is_some();
+    let options = Options { panics, ..Options::default() };
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
     match (words.first().map(String::as_str), number(1), number(2)) {
-        (Some("seeds"), Some(from), Some(count)) => seeds(from, count),
+        (Some("seeds"), Some(from), Some(count)) => seeds(from, count, options),
         (Some("seed"), Some(seed), None) => {
-            let outcome = run(seed, Options { trace: true, ..Options::default() });
+            let outcome = run(seed, Options { trace: true, ..options });
             outcome.trace.iter().for_each(|line| println!("{line}"));
             println!("{} messages, {} events", outcome.messages, outcome.events);
             ExitCode::from(u8::from(outcome.violation.is_some()))
         }
         _ => {
-            println!("chaos seeds FROM COUNT | chaos seed N");
+            println!("chaos seeds FROM COUNT [panics] | chaos seed N [panics]");
             ExitCode::from(2)
         }
     }
 }
 
-fn seeds(from: u64, count: u64) -> ExitCode {
-    let (mut bad, mut messages, mut events) = (0u64, 0, 0);
+fn seeds(from: u64, count: u64, options: Options) -> ExitCode {
+    let (mut bad, mut messages, mut events, mut fallen) = (0u64, 0, 0, 0);
     for seed in from..from + count {
-        match catch_unwind(AssertUnwindSafe(|| run(seed, Options::default()))) {
+        match catch_unwind(AssertUnwindSafe(|| run(seed, options))) {
             Ok(outcome) => {
                 messages += outcome.messages;
                 events += outcome.events;
+                fallen += outcome.fallen;
                 if let Some(violation) = outcome.violation {
                     bad += 1;
                     println!("seed {seed}: {}: {}", violation.invariant, violation.what);
@@ -43,6 +47,6 @@ fn seeds(from: u64, count: u64) -> ExitCode {
             }
         }
     }
-    println!("{count} seeds, {bad} bad, {messages} messages, {events} events");
+    println!("{count} seeds, {bad} bad, {messages} messages, {events} events, {fallen} fallen");
     ExitCode::from(u8::from(bad > 0))
 }

@@ -40,7 +40,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
 const LINES: usize = 120;
 
 fn find(seed: u64, tamper: Option<Tamper>) -> Option<Violation> {
-    let options = Options { tamper, trace: false };
+    find_with(seed, Options { tamper, ..Options::default() })
+}
+
+fn find_with(seed: u64, options: Options) -> Option<Violation> {
     match catch_unwind(AssertUnwindSafe(|| run(seed, options).violation)) {
         Ok(violation) => violation,
         Err(_) => Some(Violation { invariant: "panic", what: "the engine panicked".to_owned() }),
@@ -51,7 +54,7 @@ fn find(seed: u64, tamper: Option<Tamper>) -> Option<Violation> {
 fn check(seed: u64) {
     let Some(violation) = find(seed, None) else { return };
     if violation.invariant != "panic" {
-        let trace = run(seed, Options { tamper: None, trace: true }).trace;
+        let trace = run(seed, Options { trace: true, ..Options::default() }).trace;
         let from = trace.len().saturating_sub(LINES);
         for line in &trace[from..] {
             println!("{line}");
@@ -94,6 +97,16 @@ fn a_thousand_seeds() {
     }
 }
 
+/// Shards that panic cost what they had in memory, and nothing that was acknowledged.
+#[test]
+fn three_hundred_seeds_with_panics() {
+    let options = Options { panics: true, ..Options::default() };
+    let found = all(300, |seed| find_with(seed, options).is_some());
+    assert_eq!(found, None, "{:?}", found.and_then(|seed| find_with(seed, options)));
+    let fallen: u64 = (0..20).map(|seed| run(seed, options).fallen).sum();
+    assert!(fallen > 10, "only {fallen} shards panicked");
+}
+
 #[test]
 fn seeds_that_found_something() {
     for (seed, why) in REGRESSIONS {
@@ -106,7 +119,7 @@ fn seeds_that_found_something() {
 #[test]
 fn one_seed() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let outcome = run(seed.unwrap_or(0), Options { tamper: None, trace: true });
+    let outcome = run(seed.unwrap_or(0), Options { trace: true, ..Options::default() });
     if seed.is_some() {
         for line in &outcome.trace {
             println!("{line}");
@@ -119,7 +132,7 @@ fn one_seed() {
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 0..10 {
-        let options = Options { tamper: None, trace: true };
+        let options = Options { trace: true, ..Options::default() };
         let (one, other) = (run(seed, options), run(seed, options));
         let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
         assert_eq!(differs, None, "seed {seed}");

@@ -58,6 +58,12 @@ impl Taken {
         self.stored.extend(all);
     }
 
+    /// A shard's memory is lost.
+    pub fn fell(&mut self, shard: ShardId) {
+        self.known.remove(&shard);
+        self.stored.remove(&shard);
+    }
+
     /// A shard has a new owner, who knows what the store does.
     pub fn claimed(&mut self, shard: ShardId) {
         if !self.stored.remove(&shard) {

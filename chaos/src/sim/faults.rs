@@ -6,7 +6,7 @@ use session::worker::Input;
 use super::plan::{Fault, SECOND};
 use super::queue::{End, Event, Proc};
 use super::store::name;
-use super::{PLACES, World};
+use super::{PLACES, World, bomb};
 use crate::invariants::Checked;
 
 impl World {
@@ -39,6 +39,7 @@ impl World {
                 let all: Vec<Proc> = self.nodes.keys().copied().collect();
                 all.into_iter().for_each(|proc| self.queue.put(self.now, Event::Run(proc)));
             }
+            Fault::Panic => bomb::arm(Some(self.rng.below(12))),
             Fault::Outage => {
                 self.outage = true;
                 let at = self.now + self.rng.about(SECOND);
@@ -105,6 +106,7 @@ impl World {
     pub(crate) fn heal(&mut self) -> Checked {
         self.note(|| "all is healed".to_owned());
         self.healed = true;
+        bomb::arm(None);
         self.outage = false;
         self.links.mend_all();
         self.edges.iter_mut().for_each(|edge| edge.up = true);

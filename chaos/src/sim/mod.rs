@@ -2,6 +2,7 @@
 //! that fail.
 
 pub mod accounts;
+mod bomb;
 mod client;
 mod edge;
 mod faults;
@@ -25,7 +26,7 @@ use self::client::Client;
 use self::edge::Edge;
 use self::links::Links;
 use self::node::Node;
-use self::plan::{Plan, SECOND};
+use self::plan::{Fault, Plan, SECOND};
 use self::queue::{End, Event, Frame, Proc, Queue};
 use self::rng::Rng;
 use self::tamper::Tamper;
@@ -50,6 +51,8 @@ const HEALED_US: u64 = 150 * SECOND;
 pub struct Options {
     /// A defect that is made on purpose.
     pub tamper: Option<Tamper>,
+    /// Whether shards panic now and then, on top of what the seed says.
+    pub panics: bool,
     /// Whether what happens is written down.
     pub trace: bool,
 }
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// Messages that clients sent.
     pub messages: usize,
+    /// Shards that panicked.
+    pub fallen: u64,
     /// Events of the run.
     pub events: u64,
     /// A hash over all that was said: the same for the same seed.
@@ -97,6 +102,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// Clients leave and stay away.
     pub(crate) leaving: bool,
+    /// Shards that panicked.
+    pub(crate) fallen: u64,
     pub(crate) trace: Vec<String>,
     pub(crate) events: u64,
     pub(crate) fingerprint: u64,
@@ -113,6 +120,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     Outcome {
         violation,
         messages: world.ledger.messages.len(),
+        fallen: world.fallen,
         trace: world.trace,
         events: world.events,
         fingerprint: world.fingerprint,
@@ -122,8 +130,12 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 impl World {
     fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
-        let plan = Plan::new(&mut rng);
-        let modules = Modules::new(xeps::LIST);
+        let mut plan = Plan::new(&mut rng);
+        if options.panics {
+            plan.faults.extend([Fault::Panic; 2]);
+        }
+        bomb::arm(None);
+        let modules = Modules::new(if options.panics { bomb::list() } else { xeps::LIST });
         let domains = vec![accounts::DOMAIN.to_owned()];
         let mut config = Config::new(domains, KEY, [7; 32], modules);
         config.resume_s = plan.resume_s;
@@ -149,6 +161,7 @@ impl World {
             jumped: 0,
             healed: false,
             leaving: false,
+            fallen: 0,
             trace: Vec::new(),
             events: 0,
             fingerprint: 0,

@@ -10,7 +10,7 @@ use super::queue::{End, Event, Frame, Proc};
 use super::store::name;
 use super::tamper::Tamper;
 use super::{BEGIN_US, KEY, PLACES, World};
-use crate::invariants::{Checked, durable};
+use crate::invariants::{Checked, durable, hold};
 use crate::ledger::number;
 
 /// A worker and what its node keeps for it.
@@ -182,6 +182,15 @@ impl World {
             Output::Down(conn, frame) => return self.down(proc, conn, frame),
             Output::Between(frame) => self.between(proc, other, frame),
             Output::Admin(..) | Output::Note(_) => {}
+            Output::Fallen(shard, panic) => {
+                self.note(|| format!("{} loses shard {}: {panic}", name(proc), shard.0));
+                self.ledger.taken.fell(shard);
+                if self.options.panics {
+                    self.fallen += 1;
+                } else {
+                    return hold(false, "panic", || format!("shard {}: {panic}", shard.0));
+                }
+            }
             Output::Stopped => {
                 self.ledger.stored(proc);
                 self.kill(proc, "has stored its sessions and stopped");

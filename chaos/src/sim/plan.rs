@@ -27,6 +27,9 @@ pub enum Fault {
     Jump,
     /// The store does not answer for a while.
     Outage,
+    /// A shard panics in one of its next decisions. No seed draws it: [`super::Options::panics`]
+    /// does.
+    Panic,
 }
 
 const FAULTS: [Fault; 9] = [

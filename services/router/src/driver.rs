@@ -230,6 +230,10 @@ impl WorkerDriver {
                 }
             }
             Output::Note(note) => log(&note),
+            Output::Fallen(shard, panic) => {
+                self.router.metrics.shards_fallen.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(shard = shard.0, panic, "a shard panicked; it is opened again");
+            }
             Output::Stopped => return true,
         }
         false
@@ -270,9 +274,6 @@ fn log(note: &Note) {
     match note {
         Note::SessionNotStored(jid) => {
             tracing::warn!(%jid, "a session holds too much to be stored; its client binds anew");
-        }
-        Note::BatchRefused(shard, error) => {
-            tracing::error!(shard = shard.0, %error, "a shard was dropped: the store refused it");
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub logins: [AtomicU64; 3],
     /// Commits.
     pub commits: AtomicU64,
+    /// Shards that panicked, and were dropped and opened again. Each is a bug.
+    pub shards_fallen: AtomicU64,
     /// Bytes of commits.
     pub commit_bytes: AtomicU64,
     /// Commits that did not succeed at first.

@@ -86,6 +86,16 @@ pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How long to wait before a batch that the store could not take is offered again, in microseconds.
 pub const STORE_RETRY_US: u64 = 100_000;
 
+/// How long a shard that panicked stays closed, in microseconds: twice as long each time, so that
+/// what makes it panic again and again does not take the node's time.
+pub const FALL_WAIT_US: u64 = 250_000;
+
+/// The longest time that a shard which panicked stays closed, in microseconds.
+pub const FALL_WAIT_MAX_US: u64 = 30 * 1_000_000;
+
+/// After how much time without a panic earlier ones count no more, in microseconds.
+pub const FALL_FORGOTTEN_US: u64 = 600 * 1_000_000;
+
 /// SCRAM iterations of accounts that do not exist: the same as of those that do (RFC 7677 §4 asks
 /// for at least 4096).
 pub const SCRAM_ITERATIONS: u32 = 10_000;
@@ -100,6 +110,7 @@ const _: () = assert!(
         < BATCH_BYTES_MAX
 );
 const _: () = assert!(RESOURCES_MAX <= crate::delivery::Targets::CAPACITY);
+const _: () = assert!(FALL_WAIT_US < FALL_WAIT_MAX_US && FALL_WAIT_MAX_US < FALL_FORGOTTEN_US);
 const _: () = assert!(RESENT_US < RETRY_HORIZON_US);
 const _: () = assert!((RESUME_S as u64) * 1_000_000 <= RETRY_HORIZON_US);
 const _: () = assert!(SESSION_ROW_BYTES_MAX <= kv::limits::VALUE_BYTES_MAX);

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kv::{Batch, CommitError, ReadError, Rows};
+use kv::{Batch, ReadError, Rows};
 use peer::{Between, ConnId, Down, Epoch, NodeId, SessionId, ShardId, Up};
 use xmpp::jid::Jid;
 
@@ -91,9 +91,6 @@ pub enum Note {
     /// What this session holds is above `limits::SESSION_ROW_BYTES_MAX`: an orderly stop does not
     /// store it, and its client binds anew.
     SessionNotStored(Jid),
-    /// The store does not take a batch of this shard. All that the shard had in memory is dropped
-    /// and its connections are closed; nothing of the batch was acknowledged.
-    BatchRefused(ShardId, CommitError),
 }
 
 /// One shard under one epoch.

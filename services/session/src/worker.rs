@@ -7,7 +7,9 @@
 //! read and write before it serves.
 
 mod claim;
+mod fall;
 mod group;
+mod owed;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,7 +18,9 @@ use kv::{Batch, CommitError, ReadError, Reads, Rows};
 use peer::{Between, ConnId, Down, NodeId, ShardId, Up};
 
 use self::claim::Claim;
+use self::fall::{Fallen, guarded};
 use self::group::Flight;
+use self::owed::Owed;
 use crate::admin;
 use crate::config::Config;
 use crate::shard::{self, Env, Note, Shard};
@@ -57,6 +61,8 @@ pub enum Output {
     Admin(u64, admin::Reply),
     /// Say something to the log.
     Note(Note),
+    /// A shard panicked with these words, and was dropped; it is opened again from the store.
+    Fallen(ShardId, String),
     /// Everything is stored; the worker does nothing more.
     Stopped,
 }
@@ -93,6 +99,12 @@ pub struct Worker {
     /// Operation ids are above those of all earlier runs: they begin at the time of the start.
     op_id: u64,
     deadlines: BTreeMap<ShardId, u64>,
+    /// Shards that panicked.
+    fallen: BTreeMap<ShardId, Fallen>,
+    /// Who waits for an answer of which shard.
+    owed: Owed,
+    /// The time of the last input.
+    now: u64,
     /// Frames between shards of this worker.
     inside: VecDeque<Between>,
     out: VecDeque<Output>,
@@ -122,6 +134,9 @@ impl Worker {
             asked: 0,
             op_id: now,
             deadlines: BTreeMap::new(),
+            fallen: BTreeMap::new(),
+            owed: Owed::default(),
+            now,
             inside: VecDeque::new(),
             out: VecDeque::new(),
             stop: Stop::No,
@@ -130,12 +145,17 @@ impl Worker {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
+        self.now = env.now;
         match input {
-            Input::Up(shard, frame) => self.give(shard, shard::Input::Up(frame), env),
+            Input::Up(shard, frame) => {
+                self.owed.asks(shard, &frame);
+                self.give(shard, shard::Input::Up(frame), env);
+            }
             Input::Between(frame) => {
                 self.give(frame.target(), shard::Input::Between(frame), env);
             }
             Input::Admin(shard, ticket, request) => {
+                self.owed.admin(shard, ticket);
                 self.give(shard, shard::Input::Admin(ticket, request), env);
             }
             Input::Gone(edge) => {
@@ -199,8 +219,10 @@ impl Worker {
                     backlog.push_back(input);
                     return;
                 }
-                shard.handle(input, env);
-                self.collect(id);
+                match guarded(shard, |shard| shard.handle(input, env)) {
+                    Ok(()) => self.collect(id),
+                    Err(panic) => self.fall(id, panic.as_ref()),
+                }
             }
             Some(Slot::Claiming(claim)) => claim.wait(input),
             None if self.stop == Stop::No => {
@@ -223,7 +245,10 @@ impl Worker {
                     self.askers.insert(self.asked, Asker::Shard(id, ticket));
                     self.out.push_back(Output::Read(self.asked, reads));
                 }
-                shard::Output::Down(conn, frame) => self.out.push_back(Output::Down(conn, frame)),
+                shard::Output::Down(conn, frame) => {
+                    self.owed.tells(conn, &frame);
+                    self.out.push_back(Output::Down(conn, frame));
+                }
                 shard::Output::Between(frame) => {
                     if frame.target().0 % self.count == self.index {
                         self.inside.push_back(frame);
@@ -232,6 +257,7 @@ impl Worker {
                     }
                 }
                 shard::Output::Admin(ticket, reply) => {
+                    self.owed.answered(ticket);
                     self.out.push_back(Output::Admin(ticket, reply));
                 }
                 shard::Output::Note(note) => self.out.push_back(Output::Note(note)),
@@ -252,7 +278,7 @@ impl Worker {
             && !shard.is_full()
             && let Some(input) = backlog.pop_front()
         {
-            shard.handle(input, env);
+            self.step(id, |shard| shard.handle(input, env));
         }
         self.collect(id);
     }

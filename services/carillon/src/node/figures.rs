@@ -164,6 +164,9 @@ impl Figures {
             help,
             value(&router.commit_bytes),
         );
+        let help = "Shards that panicked and were opened again. Each one is a bug: see the log.";
+        let fallen = value(&router.shards_fallen);
+        page.single("carillon_shards_fallen_total", Kind::Counter, help, fallen);
         let name = "carillon_commit_retries_total";
         let help = "Commits that did not succeed at first.";
         page.single(name, Kind::Counter, help, value(&router.commit_retries));

@@ -509,10 +509,14 @@ impl Shard {
     }
 
     /// Ends the ownership: everything in memory is dropped, and nothing more is sent. Connections
-    /// are told to come again.
+    /// are told to come again; those too that were to be closed and were not told yet.
     pub fn fenced(self) -> Vec<(ConnId, Down)> {
         let condition = xmpp::error::StreamCondition::Reset;
         let mut connections: Vec<ConnId> = self.connections().collect();
+        connections.extend(self.core.out.iter().filter_map(|output| match output {
+            Output::Down(conn, Down::Close { .. }) => Some(*conn),
+            _ => None,
+        }));
         connections.sort();
         connections.into_iter().map(|conn| (conn, Down::Close { condition })).collect()
     }

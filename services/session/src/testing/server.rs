@@ -50,6 +50,8 @@ pub struct Server {
     stopped: usize,
     /// How many reads the store was asked for.
     pub reads: usize,
+    /// Shards that panicked.
+    pub fallen: Vec<ShardId>,
     /// Print what happens, for looking at one seed.
     pub trace: bool,
 }
@@ -72,6 +74,7 @@ impl Server {
             notes: Vec::new(),
             stopped: 0,
             reads: 0,
+            fallen: Vec::new(),
             trace: false,
         };
         server.start(workers);
@@ -188,6 +191,7 @@ impl Server {
             }
             Output::Admin(_, reply) => return self.replies.push(reply),
             Output::Note(note) => return self.notes.push(note),
+            Output::Fallen(shard, _) => return self.fallen.push(shard),
             Output::Stopped => {
                 self.stopped += 1;
                 return;

@@ -39,8 +39,14 @@ impl Claim {
 }
 
 impl Worker {
-    /// Reads the fence and clock of a shard.
+    /// Reads the fence and clock of a shard. One that fell waits for its time first.
     pub(super) fn read_claim(&mut self, id: ShardId) {
+        if let Some(at) = self.opens_at(id) {
+            if let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) {
+                claim.retry_at = Some(at);
+            }
+            return;
+        }
         let mut reads = Reads::get(keys::epoch(id));
         reads.add_get(keys::clock(id));
         self.asked += 1;

@@ -7,12 +7,14 @@ use super::{Asker, Output, Slot, Worker};
 use crate::keys;
 use crate::limits::{GROUP_BYTES_MAX, STORE_RETRY_US};
 use crate::rows::{Clock, Fence};
-use crate::shard::{Env, Note};
+use crate::shard::Env;
 
 /// A commit under way.
 pub(super) struct Flight {
     op_id: u64,
-    shards: Vec<ShardId>,
+    pub(super) shards: Vec<ShardId>,
+    /// Shards that fell while it was under way: what they wrote may be in it.
+    pub(super) fallen: Vec<ShardId>,
     /// When to go on after the store was away; `None` while it is working.
     retry: Option<(u64, Next)>,
 }
@@ -36,7 +38,8 @@ impl Worker {
             return;
         }
         if let Some(id) = self.alone.pop_front() {
-            self.flight = Some(Flight { op_id: 0, shards: vec![id], retry: None });
+            let (shards, fallen) = (vec![id], Vec::new());
+            self.flight = Some(Flight { op_id: 0, shards, fallen, retry: None });
             return self.resubmit();
         }
         if self.dirty.is_empty() {
@@ -48,15 +51,13 @@ impl Worker {
         while group.bytes() < GROUP_BYTES_MAX
             && let Some(id) = self.dirty.pop_first()
         {
-            if let Some(Slot::Owned(shard, _)) = self.slots.get_mut(&id)
-                && let Some(batch) = shard.seal(op_id)
-            {
+            if let Some(Some(batch)) = self.step(id, |shard| shard.seal(op_id)) {
                 merge(&mut group, batch);
                 shards.push(id);
             }
         }
         if !shards.is_empty() {
-            self.flight = Some(Flight { op_id, shards, retry: None });
+            self.flight = Some(Flight { op_id, shards, fallen: Vec::new(), retry: None });
             self.out.push_back(Output::Commit(group));
         }
     }
@@ -77,12 +78,9 @@ impl Worker {
         match result {
             Ok(()) => self.landed(env),
             Err(CommitError::Fenced(fences)) => {
-                let lost: Vec<ShardId> = flight
-                    .shards
-                    .iter()
-                    .copied()
-                    .filter(|id| fences.contains(&keys::epoch(*id)))
-                    .collect();
+                let of = flight.shards.iter().chain(&flight.fallen).copied();
+                let lost: Vec<ShardId> =
+                    of.filter(|id| fences.contains(&keys::epoch(*id))).collect();
                 assert!(!lost.is_empty(), "a commit was fenced by a key that it did not carry");
                 self.lose(&lost);
                 self.resubmit();
@@ -91,21 +89,17 @@ impl Worker {
             Err(CommitError::Unavailable) => {
                 flight.retry = Some((env.now + STORE_RETRY_US, Next::Resubmit));
             }
-            Err(error) => self.refused(error),
+            Err(error) => self.refused(&error),
         }
     }
 
     /// The store does not take the group, and never will: it is too large, or there is a bug.
-    /// Offered alone, each shard's batch tells whose it is. That shard is dropped as one that was
-    /// lost, for to go on would be to acknowledge what is not stored; its clients come again, and
-    /// find what is.
-    fn refused(&mut self, error: CommitError) {
+    /// Offered alone, each shard's batch tells whose it is. That shard falls, for to go on would be
+    /// to acknowledge what is not stored.
+    fn refused(&mut self, error: &CommitError) {
         let Some(flight) = self.flight.take() else { return };
         match flight.shards[..] {
-            [id] => {
-                self.lose(&[id]);
-                self.out.push_back(Output::Note(Note::BatchRefused(id, error)));
-            }
+            [id] => self.fall_with(id, format!("a commit was refused: {error}")),
             _ => self.alone.extend(flight.shards),
         }
     }
@@ -114,29 +108,17 @@ impl Worker {
     fn landed(&mut self, env: &mut Env<'_>) {
         let Some(flight) = self.flight.take() else { return };
         for id in flight.shards {
-            if let Some(Slot::Owned(shard, _)) = self.slots.get_mut(&id) {
-                shard.committed(env);
-                self.go_on(id, env);
-            }
+            self.step(id, |shard| shard.committed(env));
+            self.go_on(id, env);
         }
     }
 
     /// Other owners have these shards: what they hold in memory goes, and nothing of it is sent.
     fn lose(&mut self, lost: &[ShardId]) {
         for id in lost {
-            self.dirty.remove(id);
-            self.deadlines.remove(id);
-            self.alone.retain(|shard| shard != id);
-            // Rows that it asked for would be taken for an answer to whatever the shard asks under
-            // the same number if this worker comes to own it again.
-            self.askers.retain(|_, asker| !matches!(asker, Asker::Shard(of, _) if of == id));
-            if let Some(flight) = &mut self.flight {
-                flight.shards.retain(|shard| shard != id);
-            }
-            if let Some(Slot::Owned(shard, _)) = self.slots.remove(id) {
-                for (conn, frame) in shard.fenced() {
-                    self.out.push_back(Output::Down(conn, frame));
-                }
+            // One that fell is not served any more, and perhaps on its way to be served again.
+            if matches!(self.slots.get(id), Some(Slot::Owned(..))) {
+                self.drop_shard(*id);
             }
         }
     }
@@ -145,16 +127,18 @@ impl Worker {
     fn resubmit(&mut self) {
         let Some(flight) = &mut self.flight else { return };
         self.op_id += 1;
-        flight.op_id = self.op_id;
-        flight.retry = None;
-        let mut group = Batch::new(self.op_id);
-        for id in &flight.shards {
-            if let Some(Slot::Owned(shard, _)) = self.slots.get_mut(id)
-                && let Some(batch) = shard.seal_again(self.op_id)
-            {
+        let (op_id, shards) = (self.op_id, flight.shards.clone());
+        let mut group = Batch::new(op_id);
+        for id in shards {
+            if let Some(Some(batch)) = self.step(id, |shard| shard.seal_again(op_id)) {
                 merge(&mut group, batch);
             }
         }
+        let Some(flight) = &mut self.flight else { return };
+        flight.op_id = op_id;
+        flight.retry = None;
+        // What fell has nothing in it.
+        flight.fallen.clear();
         if flight.shards.is_empty() {
             self.flight = None;
         } else {
@@ -168,7 +152,11 @@ impl Worker {
     fn settle_flight(&mut self) {
         let Some(flight) = &mut self.flight else { return };
         flight.retry = None;
-        let Some(first) = flight.shards.first() else { return };
+        let Some(first) = flight.shards.first() else {
+            // All of them fell, and nobody waits to know.
+            self.flight = None;
+            return;
+        };
         let mut reads = Reads::get(keys::clock(*first));
         reads.add_get(keys::epoch(*first));
         self.asked += 1;
@@ -178,7 +166,7 @@ impl Worker {
 
     pub(super) fn settled(&mut self, found: Result<Rows, ReadError>, env: &mut Env<'_>) {
         let Some(flight) = &mut self.flight else { return };
-        let Some(first) = flight.shards.first() else { return };
+        let Some(first) = flight.shards.first() else { return self.settle_flight() };
         let ours = match self.slots.get(first) {
             Some(Slot::Owned(shard, _)) => Some(Fence { epoch: shard.epoch() }.encode()),
             _ => None,
