@@ -43,6 +43,9 @@ pub struct Account {
     pub(crate) waiting: Waiting,
     /// The contacts whose row for `day` is written.
     pub(crate) days: Days,
+    /// Until when clients may send again what they sent in a session that could not be resumed, in
+    /// steady time.
+    pub(crate) resends_until: u64,
     /// When it was last used, in microseconds.
     pub(crate) used_us: u64,
 }
@@ -208,6 +211,7 @@ impl Account {
             dirty: 0,
             waiting: Waiting::default(),
             days: Days::default(),
+            resends_until: 0,
             used_us: now,
         }
     }

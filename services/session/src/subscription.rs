@@ -255,6 +255,21 @@ impl Subscription {
         }
     }
 
+    /// The user sends a subscription stanza that it may have sent before. That this was decided
+    /// says nothing of whether the contact was told, so what would lead to nothing is routed.
+    pub fn outbound_again(self, verb: Verb) -> Change {
+        let mut change = self.outbound(verb);
+        let decided = match verb {
+            Verb::Subscribed => self.from(),
+            Verb::Unsubscribed => !self.from(),
+            Verb::Subscribe | Verb::Unsubscribe => false,
+        };
+        if decided && change.effects.is_empty() {
+            change.effects.push(Effect::Route);
+        }
+        change
+    }
+
     /// A subscription stanza of the contact arrives (Appendix A.3).
     pub fn inbound(self, verb: Verb) -> Change {
         use Effect::{

@@ -189,7 +189,7 @@ impl Client {
         let unconfirmed: Vec<Stanza> = self.take_unconfirmed();
         for stanza in unconfirmed.into_iter().rev() {
             // Each session says for itself that it is there.
-            if !matches!(stanza.kind, Kind::Presence(_)) {
+            if !matches!(stanza.kind, Kind::Presence(PresenceType::Available)) {
                 self.rest.push_front(stanza);
             }
         }

@@ -52,7 +52,7 @@ impl Turn<'_, '_> {
             return;
         }
         let mut session = Session::new(id, jid.clone(), conn);
-        if resends {
+        if resends || self.core.steady_us < self.account.resends_until {
             session.resends_until = self.core.steady_us + limits::RESENT_US;
         }
         self.account.sessions.push(Box::new(session));

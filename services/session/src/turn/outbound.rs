@@ -142,7 +142,7 @@ impl Turn<'_, '_> {
             return;
         };
         if payload.ns() == ns::ROSTER && event.own_session().is_some() {
-            self.roster_request(&event);
+            self.roster_request(count, &event);
             self.asked(count, &event);
             return;
         }

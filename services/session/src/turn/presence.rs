@@ -136,7 +136,9 @@ impl Turn<'_, '_> {
         if !self.core.config.serves(&contact) {
             return self.bounce(stanza, Condition::RemoteServerNotFound);
         }
-        let change = self.account.roster.state(contact.as_str()).outbound(verb);
+        let state = self.account.roster.state(contact.as_str());
+        let again = self.resends(id);
+        let change = if again { state.outbound_again(verb) } else { state.outbound(verb) };
         if let Err(condition) = self.account.roster.admit(contact.as_str(), &change) {
             return self.bounce(stanza, condition);
         }
@@ -208,7 +210,7 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn send_subscription(&mut self, contact: &Jid, stanza: Stanza, origin: Origin) {
+    pub(super) fn send_subscription(&mut self, contact: &Jid, stanza: Stanza, origin: Origin) {
         if self.core.config.serves(contact) && contact.local().is_some() {
             let to = contact.clone();
             let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };

@@ -19,7 +19,9 @@ impl Turn<'_, '_> {
         }
         let Some(session) = self.account.session_mut(id) else {
             // It is over, or its owner was killed: what it had sent and is stored is found in the
-            // log.
+            // log. Its client may send again what it sent there on any connection, also on one that
+            // does not try to resume.
+            self.account.resends_until = self.core.steady_us + limits::RESENT_US;
             recover::trace(self.core, self.account, conn, id);
             return;
         };

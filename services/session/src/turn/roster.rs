@@ -10,16 +10,18 @@ use xmpp::xml::Body;
 use super::Turn;
 use crate::keys::Entity;
 use crate::module::Event;
+use crate::presence;
 use crate::roster::{self, Catchup, ItemSet, Request, Write};
-use crate::session::InLog;
+use crate::session::{Count, InLog};
 use crate::shard::Origin;
+use crate::subscription::Verb;
 
 /// What the server itself sends is sent for the first time.
 pub(super) const SERVER_MADE: bool = false;
 
 impl Turn<'_, '_> {
     /// A session asks for its roster, or changes it.
-    pub(super) fn roster_request(&mut self, event: &Event) {
+    pub(super) fn roster_request(&mut self, count: Count, event: &Event) {
         let stanza = &event.stanza;
         let (Some(id), Kind::Iq(kind)) = (event.own_session(), stanza.kind) else { return };
         let Some(payload) = stanza.body.payload() else { return };
@@ -31,7 +33,7 @@ impl Turn<'_, '_> {
             Err(condition) => self.bounce(stanza, condition),
             Ok(Request::Get { ver }) => self.roster_get(id, stanza, ver.as_deref()),
             Ok(Request::Set(item)) => self.roster_set(stanza, &item),
-            Ok(Request::Remove(contact)) => self.roster_remove(stanza, &contact),
+            Ok(Request::Remove(contact)) => self.roster_remove(id, count, stanza, &contact),
         }
     }
 
@@ -63,11 +65,21 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn roster_remove(&mut self, stanza: &Stanza, contact: &Jid) {
-        let Some(change) = self.account.roster.state(contact.as_str()).removed() else {
-            return self.bounce(stanza, Condition::ItemNotFound);
-        };
-        self.change(contact, &change, &[], stanza, &Origin::None);
+    /// Removes a contact. The stanza counts as handled when the contact's side knows.
+    fn roster_remove(&mut self, id: SessionId, count: Count, stanza: &Stanza, contact: &Jid) {
+        let state = self.account.roster.state(contact.as_str());
+        let origin = Origin::Stanza(self.account.jid.clone(), id, count);
+        match state.removed() {
+            Some(change) => self.change(contact, &change, &[], stanza, &origin),
+            // It may have been removed by the same stanza, and the contact not told of it.
+            None if state.is_none() && self.resends(id) => {
+                for verb in [Verb::Unsubscribe, Verb::Unsubscribed] {
+                    let made = presence::subscription(verb, &self.account.jid, contact, None);
+                    self.send_subscription(contact, made, origin.clone());
+                }
+            }
+            None => return self.bounce(stanza, Condition::ItemNotFound),
+        }
         self.answer(stanza.reply_result(bytes::Bytes::new()));
     }
 
