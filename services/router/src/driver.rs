@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,8 @@ pub struct Router {
     metrics: Arc<Metrics>,
     asked: AtomicU64,
     admin: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
+    /// Workers that have not stored everything yet, after a stop.
+    unstored: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -52,6 +54,7 @@ impl Router {
             metrics: Arc::new(Metrics::default()),
             asked: AtomicU64::new(0),
             admin: Mutex::new(HashMap::new()),
+            unstored: AtomicUsize::new(workers),
         })
     }
 
@@ -87,6 +90,15 @@ impl Router {
     pub fn stop(&self) {
         for mailbox in &self.mailboxes {
             mailbox.put(Input::Stop);
+        }
+    }
+
+    /// A worker has stored everything. When all have, they end.
+    fn stopped(&self) {
+        if self.unstored.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.mailboxes.iter().for_each(Mailbox::wake);
+            // Nobody answers any more.
+            self.admin.lock().clear();
         }
     }
 
@@ -131,7 +143,7 @@ pub struct WorkerDriver {
 }
 
 impl WorkerDriver {
-    /// Runs until the worker has stopped. Must be called inside a `LocalSet`: reads that take time
+    /// Runs until all workers have stopped. Must be called inside a `LocalSet`: reads that take time
     /// are waited for there.
     pub async fn run(self) {
         let count = u16::try_from(self.router.mailboxes.len()).unwrap_or(u16::MAX);
@@ -152,14 +164,17 @@ impl WorkerDriver {
                 worker.handle(input, &mut env);
             }
             while let Some(output) = worker.poll() {
-                if self.carry_out(output, &mut worker, &mut env) {
-                    return;
-                }
+                self.carry_out(output, &mut worker, &mut env);
+            }
+            if self.router.unstored.load(Ordering::Acquire) == 0 {
+                return;
             }
             if gauges_at.elapsed() > GAUGES {
                 gauges_at = Instant::now();
                 self.gauge(&worker);
             }
+            // The sockets of this core have their turn, however much there is to do here.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -187,8 +202,8 @@ impl WorkerDriver {
         self.router.set_gauges(usize::from(self.index), gauges);
     }
 
-    /// Carries out one output; `true` if it was the last.
-    fn carry_out(&self, output: Output, worker: &mut Worker, env: &mut Env<'_>) -> bool {
+    /// Carries out one output.
+    fn carry_out(&self, output: Output, worker: &mut Worker, env: &mut Env<'_>) {
         match output {
             Output::Read(number, reads) => {
                 let read = self.store.read(reads);
@@ -234,9 +249,8 @@ impl WorkerDriver {
                 self.router.metrics.shards_fallen.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(shard = shard.0, panic, "a shard panicked; it is opened again");
             }
-            Output::Stopped => return true,
+            Output::Stopped => self.router.stopped(),
         }
-        false
     }
 
     fn count_login(&self, frame: &Down) {

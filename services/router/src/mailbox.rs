@@ -25,6 +25,11 @@ impl Mailbox {
         }
     }
 
+    /// Wakes who waits, though nothing is there.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Takes everything, in order; `spare` is left in its place so that its memory is used again.
     pub(crate) fn take(&self, spare: &mut Vec<Input>) {
         debug_assert!(spare.is_empty());

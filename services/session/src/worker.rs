@@ -7,6 +7,7 @@
 //! read and write before it serves.
 
 mod claim;
+mod deadlines;
 mod fall;
 mod group;
 mod owed;
@@ -18,6 +19,7 @@ use kv::{Batch, CommitError, ReadError, Reads, Rows};
 use peer::{Between, ConnId, Down, NodeId, ShardId, Up};
 
 use self::claim::Claim;
+use self::deadlines::Deadlines;
 use self::fall::{Fallen, guarded};
 use self::group::Flight;
 use self::owed::Owed;
@@ -63,7 +65,8 @@ pub enum Output {
     Note(Note),
     /// A shard panicked with these words, and was dropped; it is opened again from the store.
     Fallen(ShardId, String),
-    /// Everything is stored; the worker does nothing more.
+    /// After [`Input::Stop`]: everything of this worker is stored. It goes on serving the shards of
+    /// others, which may have to hear from it before they are through, until all have said so.
     Stopped,
 }
 
@@ -98,7 +101,9 @@ pub struct Worker {
     asked: u64,
     /// Operation ids are above those of all earlier runs: they begin at the time of the start.
     op_id: u64,
-    deadlines: BTreeMap<ShardId, u64>,
+    deadlines: Deadlines,
+    /// The last shard whose batch went into a group: the next group begins behind it.
+    turn: ShardId,
     /// Shards that panicked.
     fallen: BTreeMap<ShardId, Fallen>,
     /// Who waits for an answer of which shard.
@@ -133,7 +138,8 @@ impl Worker {
             askers: BTreeMap::new(),
             asked: 0,
             op_id: now,
-            deadlines: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            turn: ShardId(0),
             fallen: BTreeMap::new(),
             owed: Owed::default(),
             now,
@@ -190,11 +196,7 @@ impl Worker {
     /// When [`Input::Timeout`] is due, in microseconds since 1970.
     pub fn deadline(&self) -> Option<u64> {
         let retry = self.flight.as_ref().and_then(Flight::retry_at);
-        let claims = self.slots.values().filter_map(|slot| match slot {
-            Slot::Claiming(claim) => claim.retry_at(),
-            Slot::Owned(..) => None,
-        });
-        self.deadlines.values().copied().chain(retry).chain(claims).min()
+        self.deadlines.next().into_iter().chain(retry).min()
     }
 
     /// The shards that it serves.
@@ -225,7 +227,8 @@ impl Worker {
                 }
             }
             Some(Slot::Claiming(claim)) => claim.wait(input),
-            None if self.stop == Stop::No => {
+            // After a stop nothing new is begun, but what other workers have begun is ended.
+            None if self.stop == Stop::No || matches!(input, shard::Input::Between(_)) => {
                 let mut claim = Claim::new(id);
                 claim.wait(input);
                 self.slots.insert(id, Slot::Claiming(claim));
@@ -266,10 +269,7 @@ impl Worker {
         if shard.has_batch() {
             self.dirty.insert(id);
         }
-        match shard.deadline() {
-            Some(at) => self.deadlines.insert(id, at),
-            None => self.deadlines.remove(&id),
-        };
+        self.deadlines.set(id, shard.deadline());
     }
 
     /// Lets a shard decide what waited while its batch was full.
@@ -296,12 +296,13 @@ impl Worker {
 
     fn timeout(&mut self, env: &mut Env<'_>) {
         let now = env.now;
-        let due: Vec<ShardId> =
-            self.deadlines.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
-        for id in due {
-            self.give(id, shard::Input::Timeout, env);
+        for id in self.deadlines.due(now) {
+            match self.slots.get(&id) {
+                Some(Slot::Claiming(_)) => self.retry_claim(id),
+                Some(Slot::Owned(..)) => self.give(id, shard::Input::Timeout, env),
+                None => self.deadlines.set(id, None),
+            }
         }
-        self.retry_claims(now);
         self.retry_flight(now);
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use kv::{Batch, CommitError, Expect, ReadError, Reads, Rows};
 use peer::{Between, Epoch, ShardId};
 
-use super::{Asker, Output, Slot, Worker};
+use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
 use crate::limits::{STORE_RETRY_US, WAITING_MAX};
 use crate::rows::{Clock, Fence};
@@ -17,12 +17,11 @@ pub(super) struct Claim {
     waiting: Vec<shard::Input>,
     /// What the epoch will be, and the clock of the owner before.
     found: Option<(Epoch, Option<Clock>)>,
-    retry_at: Option<u64>,
 }
 
 impl Claim {
     pub(super) fn new(id: ShardId) -> Self {
-        Self { id, waiting: Vec::new(), found: None, retry_at: None }
+        Self { id, waiting: Vec::new(), found: None }
     }
 
     /// Keeps an input until the shard is served. Beyond the limit the newest is dropped: nothing of
@@ -32,20 +31,13 @@ impl Claim {
             self.waiting.push(input);
         }
     }
-
-    pub(super) fn retry_at(&self) -> Option<u64> {
-        self.retry_at
-    }
 }
 
 impl Worker {
     /// Reads the fence and clock of a shard. One that fell waits for its time first.
     pub(super) fn read_claim(&mut self, id: ShardId) {
         if let Some(at) = self.opens_at(id) {
-            if let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) {
-                claim.retry_at = Some(at);
-            }
-            return;
+            return self.deadlines.set(id, Some(at));
         }
         let mut reads = Reads::get(keys::epoch(id));
         reads.add_get(keys::clock(id));
@@ -67,8 +59,7 @@ impl Worker {
             Some((rows, fence, clock))
         });
         let Some((rows, fence, clock)) = rows else {
-            claim.retry_at = Some(env.now + STORE_RETRY_US);
-            return;
+            return self.deadlines.set(id, Some(env.now + STORE_RETRY_US));
         };
         let epoch = Epoch(fence.map_or(0, |fence| fence.epoch.0) + 1);
         // Above what the owner before used for its last commit, so that no commit of ours is taken
@@ -98,8 +89,7 @@ impl Worker {
         if result.is_err() {
             // Somebody else was faster, or it is not known: read again. An epoch that was raised in
             // vain harms nobody.
-            claim.retry_at = Some(env.now + STORE_RETRY_US);
-            return;
+            return self.deadlines.set(id, Some(env.now + STORE_RETRY_US));
         }
         let waiting = std::mem::take(&mut claim.waiting);
         let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env.now);
@@ -114,20 +104,14 @@ impl Worker {
             }
             self.give(id, input, env);
         }
+        if self.stop != Stop::No {
+            self.give(id, shard::Input::Stop, env);
+        }
     }
 
-    pub(super) fn retry_claims(&mut self, now: u64) {
-        let mut due = Vec::new();
-        for (id, slot) in &mut self.slots {
-            if let Slot::Claiming(claim) = slot
-                && claim.retry_at.is_some_and(|at| at <= now)
-            {
-                claim.retry_at = None;
-                due.push(*id);
-            }
-        }
-        for id in due {
-            self.read_claim(id);
-        }
+    /// The time has come to try again.
+    pub(super) fn retry_claim(&mut self, id: ShardId) {
+        self.deadlines.set(id, None);
+        self.read_claim(id);
     }
 }

@@ -75,7 +75,7 @@ impl Worker {
     pub(super) fn drop_shard(&mut self, id: ShardId) {
         self.dirty.remove(&id);
         self.alone.retain(|shard| *shard != id);
-        self.deadlines.remove(&id);
+        self.deadlines.set(id, None);
         // Rows that it asked for would be taken for an answer to whatever the shard asks under the
         // same number if this worker comes to own it again.
         self.askers.retain(|_, asker| !matches!(asker, super::Asker::Shard(of, _) if *of == id));

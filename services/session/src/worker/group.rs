@@ -1,5 +1,7 @@
 //! The commit that a worker's shards share, and what its result means.
 
+use std::ops::Bound;
+
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
 use peer::ShardId;
 
@@ -49,8 +51,10 @@ impl Worker {
         let op_id = self.op_id;
         let (mut group, mut shards) = (Batch::new(op_id), Vec::new());
         while group.bytes() < GROUP_BYTES_MAX
-            && let Some(id) = self.dirty.pop_first()
+            && let Some(id) = self.next_dirty()
         {
+            self.dirty.remove(&id);
+            self.turn = id;
             if let Some(Some(batch)) = self.step(id, |shard| shard.seal(op_id)) {
                 merge(&mut group, batch);
                 shards.push(id);
@@ -60,6 +64,13 @@ impl Worker {
             self.flight = Some(Flight { op_id, shards, fallen: Vec::new(), retry: None });
             self.out.push_back(Output::Commit(group));
         }
+    }
+
+    /// The next shard with a batch, behind the last one whose turn it was: none waits for those
+    /// before it to have nothing more.
+    fn next_dirty(&self) -> Option<ShardId> {
+        let behind = self.dirty.range((Bound::Excluded(self.turn), Bound::Unbounded)).next();
+        behind.or(self.dirty.first()).copied()
     }
 
     /// What became of a commit.
