@@ -315,6 +315,7 @@ fn a_batch_that_the_store_does_not_take_costs_its_shard_and_nothing_else() {
             closed += usize::from(is_closed);
             if is_closed {
                 // Its owner comes back, and knows nothing of what it did not store.
+                server.pass(session::limits::FALL_WAIT_US);
                 server.resume(name);
                 server.login_instead(name);
                 assert!(server.client(name).unconfirmed.is_empty());
