@@ -71,7 +71,11 @@ impl Bench {
                     self.give(Input::Committed(op_id, result));
                 }
                 Output::Down(conn, frame) => self.downs.push((conn, frame)),
-                Output::Between(_) | Output::Admin(..) | Output::Note(_) | Output::Stopped => {}
+                Output::Between(_)
+                | Output::Admin(..)
+                | Output::Note(_)
+                | Output::Fallen(..)
+                | Output::Stopped => {}
             }
         }
     }
