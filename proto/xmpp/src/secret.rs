@@ -58,7 +58,7 @@ impl Drop for Secret {
 mod tests {
     use super::*;
 
-    // security-cases 45 and 59.
+    // Security case 45 and 59.
     #[test]
     fn shows_nothing_and_compares_all() {
         let secret = Secret::from("canary-password");

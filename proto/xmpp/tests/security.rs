@@ -1,7 +1,7 @@
 //! Security cases 1.1 as far as they concern the XML reader. Not here: 10 and 12 (offers and order
 //! of stream features) and 22 to 24 (addresses) have their tests where those parts are, 13 is
-//! `fuzz_corpus.rs`, 19 is the lint that denies unsafe code and the fuzz targets, 21 concerns a
-//! part that Carillon does not have.
+//! `fuzz_corpus.rs`, 19 is the lint that denies unsafe code and the fuzz targets, 21 is about
+//! metrics. `docs/SECURITY.md` has the whole list.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
 

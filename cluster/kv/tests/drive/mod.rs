@@ -80,7 +80,8 @@ pub(crate) fn split(data: &[u8]) {
     for row in rows {
         let mut batch = Batch::new(1);
         // A row's value says how long the value is.
-        let len = row.value.iter().fold(0, |len, byte| len * 7 + usize::from(*byte));
+        let step = |len: usize, byte: &u8| len.wrapping_mul(7).wrapping_add(usize::from(*byte));
+        let len = row.value.iter().fold(0, step);
         let value = Value::from(vec![b'v'; len % (limits::CHUNK_BYTES_MAX * 3)]);
         batch.set(row.key.clone(), value).delete_range(row.value, row.key);
         assert_eq!(whole.commit_now(&batch), splitting.commit_now(&batch));

@@ -175,7 +175,7 @@ fn domains() {
     }
 }
 
-// security-cases 24.
+// Security case 24.
 #[test]
 fn punycode_of_ascii_is_no_second_name() {
     for bad in ["xn--example-.org", "XN--EXAMPLE-.org", "a.xn--example-", "xn--.org", "xn--a-.org"]
@@ -185,7 +185,7 @@ fn punycode_of_ascii_is_no_second_name() {
     }
 }
 
-// security-cases 22.
+// Security case 22.
 #[test]
 fn long_parts_are_refused_and_never_cut() {
     let fits = "a".repeat(PART_BYTES_MAX);
@@ -337,7 +337,7 @@ fn odd_text() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    // security-cases 23: whatever the text, preparation is defined on it.
+    // Security case 23: whatever the text, preparation is defined on it.
     #[test]
     fn every_text_is_an_address_or_an_error(
         local in odd_text(),

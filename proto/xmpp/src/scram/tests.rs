@@ -194,7 +194,7 @@ fn final_messages_must_be_of_this_exchange() {
     }
 }
 
-// security-cases 47.
+// Security case 47.
 #[test]
 fn channel_binding_cannot_be_taken_away() {
     use Binding::{Unoffered, Unsupported, Used};
@@ -248,7 +248,7 @@ fn verifiers_come_back_from_the_store_only_whole() {
     assert!(Verifier::derive(Hash::Sha256, "pencil", b"salt", 0).is_none());
 }
 
-// security-cases 59.
+// Security case 59.
 #[test]
 fn keys_print_nothing() {
     let verifier = Verifier::derive(Hash::Sha1, "pencil", b"salt", 1).unwrap();

@@ -10,6 +10,7 @@ mod chars;
 mod element;
 mod error;
 mod escape;
+mod names;
 mod reader;
 mod root;
 mod scan;

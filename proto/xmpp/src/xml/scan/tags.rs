@@ -2,6 +2,7 @@
 
 use super::scope::key;
 use super::{Cursor, Fault, Kind, Limit, NameAt, RawAttr, Scan, State, Step, XmlError, chars};
+use crate::xml::names;
 
 impl Scan {
     /// At the first character of a name after `<`.
@@ -65,8 +66,10 @@ impl Scan {
     /// Reads a character beyond ASCII in a name. False: the input ended in it.
     fn wide_name(&mut self, cur: &mut Cursor<'_>) -> Result<bool, XmlError> {
         let Some(c) = self.wide(cur)? else { return Ok(false) };
-        let allowed =
-            if self.name_start { chars::is_wide_name_start(c) } else { chars::is_wide_name(c) };
+        let allowed = match self.name_start {
+            true => names::is_wide_name_start(c),
+            false => names::is_wide_name(c),
+        };
         self.name_start = false;
         if allowed { Ok(true) } else { Err(Fault::Syntax.into()) }
     }
