@@ -2,7 +2,7 @@
 //! "Authentication").
 //!
 //! An account that does not exist is answered with a verifier made from a secret and its name: the
-//! same each time, and with the same work (RFC 5802 §9; `security-cases` rows 34 and 49).
+//! same each time, and with the same work (RFC 5802 §9; security cases 34 and 49).
 
 use kv::{ReadError, Reads, Rows};
 use peer::{AuthRefusal, ConnId, Down};

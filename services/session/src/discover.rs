@@ -6,9 +6,11 @@ use xmpp::blocks::disco::{Identity, Info};
 use crate::config::Config;
 use crate::spec::Spec;
 
-/// What identifies the software in entity capabilities (XEP-0115 §4): a URI of it. The project has
-/// no address of its own, and `.invalid` is nobody's (RFC 6761 §6.4).
-pub const CAPS_NODE: &str = "https://carillon.invalid/caps";
+/// What names the server in entity capabilities (XEP-0115 §4): the address of its first domain. An
+/// operator's own, so that it cannot be mistaken for another's.
+pub fn caps_node(config: &Config) -> String {
+    format!("xmpp:{}", config.domains.first().map_or("", String::as_str))
+}
 
 /// What a domain of the server says of itself.
 pub fn domain(config: &Config) -> Info {
@@ -32,8 +34,8 @@ pub fn account(config: &Config) -> Info {
 
 /// The capabilities of the server's domains, for `<c/>` in stream features (XEP-0115 §6.3): node
 /// and verification string.
-pub fn caps(config: &Config) -> (&'static str, String) {
-    (CAPS_NODE, domain(config).verification())
+pub fn caps(config: &Config) -> (String, String) {
+    (caps_node(config), domain(config).verification())
 }
 
 /// In order and each once, so that the same list says the same on every node.

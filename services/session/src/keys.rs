@@ -18,7 +18,7 @@ pub mod tag {
     pub const CURSOR: u8 = b'c';
     /// The log: one row a message.
     pub const LOG: u8 = b'l';
-    /// Credentials, one row a hash function.
+    /// Credentials: one row, with a verifier for each hash function.
     pub const CREDENTIALS: u8 = b'p';
     /// The roster, one row a contact.
     pub const ROSTER: u8 = b'r';

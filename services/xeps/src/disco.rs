@@ -73,7 +73,7 @@ fn info(of_domain: bool, node: Option<&str>, cx: &Cx<'_>) -> Option<Info> {
     match node {
         None => Some(info),
         Some(node) => {
-            let ver = node.strip_prefix(discover::CAPS_NODE)?.strip_prefix('#')?;
+            let ver = node.strip_prefix(&discover::caps_node(cx.config))?.strip_prefix('#')?;
             (of_domain && ver == info.verification()).then_some(info)
         }
     }

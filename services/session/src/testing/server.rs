@@ -20,6 +20,7 @@ use crate::keys::{Entity, tag};
 use crate::module::{Module, Modules};
 use crate::rows::AccountRow;
 use crate::shard::{Env, Note};
+use crate::stored::SessionRow;
 use crate::worker::{Input, Output, Worker};
 
 /// When the first server is started, in microseconds since 1970: 2026-01-01.
@@ -375,6 +376,54 @@ impl Server {
         let half = self.client(name).half.as_ref();
         let frame = half.and_then(|half| half.resume(&session.to_sm_id(), h)).expect("a login");
         self.up(conn, frame);
+    }
+
+    /// A client asks for a session by its id, be it its own, somebody else's or nobody's. Nothing
+    /// comes of it before [`Server::run`].
+    pub fn resume_id(&mut self, name: &str, sm_id: &str, h: u32) {
+        let conn = self.connect(name);
+        let half = self.client(name).half.as_ref();
+        let frame = half.and_then(|half| half.resume(sm_id, h)).expect("a login");
+        self.up(conn, frame);
+    }
+
+    /// A client resumes on a new connection while its older one stands; only then is that one found
+    /// to be gone.
+    pub fn resume_over(&mut self, name: &str) {
+        let mut older = self.client(name).half.take().expect("a connection");
+        self.resume(name);
+        for late in [older.lost(), older.ended()].into_iter().flatten() {
+            self.up(older.conn(), late);
+        }
+        self.run();
+    }
+
+    /// Between a stop and what comes next: the counters of a stored session, and of its client,
+    /// stand where they would be after so many stanzas.
+    ///
+    /// # Panics
+    /// If no session was stored, or something in it is under way.
+    pub fn preset_counters(&mut self, name: &str, both: u64) {
+        let jid = Self::jid(name).to_bare();
+        let client = self.client(name);
+        assert!(client.unconfirmed.is_empty(), "{name} waits for an answer");
+        (client.sent, client.received) = (both, both);
+        let id = client.session.expect("a session");
+        let key = Entity::of(&self.config.hash, &jid).session(id);
+        let rows = self.store.read_now(&kv::Reads::get(key.clone())).expect("the store");
+        let mut row = SessionRow::decode(rows.value(0).expect("a stored session")).expect("a row");
+        assert!(row.queue.is_empty(), "{name} has not taken everything");
+        (row.handled, row.taken) = (both, both);
+        let mut batch = kv::Batch::new(next(&mut self.seed));
+        batch.set(key, row.encode());
+        self.store.commit_now(&batch).expect("a commit");
+    }
+
+    /// How many rows of an account there are.
+    pub fn rows_of(&self, account: &str) -> usize {
+        let (start, end) = Entity::of(&self.config.hash, &Self::jid(account)).all();
+        let reads = kv::Reads::range(kv::RangeRead::new(start, end).rows(1000));
+        self.store.read_now(&reads).expect("the store").rows(0).len()
     }
 
     /// A client whose resumption failed binds on the same connection, and sends again what the
