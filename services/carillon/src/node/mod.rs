@@ -26,6 +26,14 @@ use parts::Parts;
 /// The number of the only node of a cluster of one.
 const ALONE: u32 = 1;
 
+/// The server's capabilities as a feature of streams (XEP-0115 §6.3): who knows them already need
+/// not ask. They are those of an authenticated client's server, so nobody else is told.
+fn caps((node, ver): &(String, String)) -> stream::Feature {
+    let attributes = [("hash", "sha-1"), ("node", node), ("ver", ver)];
+    let attributes = attributes.map(|(name, value)| (name, value.to_owned())).to_vec();
+    stream::Feature { attributes, ..stream::Feature::new("c", xmpp::ns::CAPS) }
+}
+
 /// The part of the configuration that the edge cares for.
 fn edge_config(
     config: &Config,
@@ -35,6 +43,7 @@ fn edge_config(
     let limits = &config.limits;
     let mut stream = stream::Config::new(config.domains.clone());
     stream.require_tls = !config.listen.clear_text;
+    stream.features.push(caps(&parts.caps));
     let before = limits.stanza_size_before_login;
     stream.before_auth = ReadLimits { element_bytes: before, ..stream.before_auth };
     stream.after_auth = ReadLimits { element_bytes: limits.stanza_size, ..stream.after_auth };

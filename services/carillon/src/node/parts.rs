@@ -18,6 +18,8 @@ pub(super) struct Parts {
     pub(super) store: Arc<Embedded>,
     pub(super) identity: Identity,
     pub(super) router: Arc<Router>,
+    /// What the server can, for the features of its streams (XEP-0115): node and verification.
+    pub(super) caps: (String, String),
 }
 
 impl Parts {
@@ -39,8 +41,10 @@ impl Parts {
         let identity = router::identity(&dynamic)
             .await
             .map_err(|why| failed(format!("{}: {why}", home.store().display())))?;
-        let router = Router::new(Arc::new(engine_config(config, &identity)), workers);
-        Ok(Self { home, store, identity, router })
+        let engine = engine_config(config, &identity);
+        let caps = session::discover::caps(&engine);
+        let router = Router::new(Arc::new(engine), workers);
+        Ok(Self { home, store, identity, router, caps })
     }
 
     /// The driver of one of the router's workers.
