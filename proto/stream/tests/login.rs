@@ -39,7 +39,7 @@ fn a_client_with_channel_binding_at_a_server_without() {
     dialogue.scram("SCRAM-SHA-256", "juliet", Binding::Unoffered);
 }
 
-/// Case 59: whatever a stream holds or gives out, Debug shows none of it.
+/// Security case 59: whatever a stream holds or gives out, Debug shows none of it.
 #[test]
 fn no_secret_is_shown_case_59() {
     let mut dialogue = Dialogue::new("debug", false);

@@ -31,6 +31,7 @@ const PYTHON: Scenario = Scenario {
     accounts: LOVERS,
     strangers: &[],
     arguments: &[],
+    level: "info",
     seconds: 60,
 };
 
@@ -67,7 +68,14 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { accounts: &["romeo", "juliet", "nurse"], ..two("archive", "archive.py") },
     two("resume", "resume.py"),
     two("counters", "counters.py"),
+    Scenario { script: "caps.py", ..login("capabilities", &[]) },
     two("orderly_restart", "restart.py"),
+    two("accounts", "accounts.py"),
+    two("metrics", "metrics.py"),
+    Scenario { seconds: 120, ..two("security", "security.py") },
+    Scenario { script: "tls.py", ..login("versions_and_suites_of_tls", &[]) },
+    Scenario { script: "canary.py", level: "trace", ..login("secrets_stay_out_of_logs", &[]) },
+    Scenario { script: "renewal.py", ..login("certificates_are_renewed", &[]) },
     Scenario { program: Program::Node, ..two("xmppjs", "xmppjs.mjs") },
     Scenario { seconds: 480, ..two("loss", "loss.py") },
     Scenario { seconds: 180, ..two("loss_slixmpp", "slixloss.py") },

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const CANARY: &str = "canary-3f9c-password";
 
@@ -128,6 +131,34 @@ fn accounts_are_the_same_with_and_without_a_server() {
     let server = Server::start(folder.path());
     assert_eq!(run(&["user", "list"], ""), "ben@localhost\n");
     drop(server);
+}
+
+/// A client that does not close its stream is waited for, and a second signal waits for nobody.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    let port = |line: &str| line.rsplit(':').next()?.trim().parse::<u16>().ok();
+    let found = server.banner.lines().filter(|line| line.contains("127.0.0.1")).find_map(port);
+    let address = (Ipv4Addr::LOCALHOST, found.expect(&server.banner));
+    let mut client = TcpStream::connect(address).unwrap();
+    client
+        .write_all(
+            b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' \
+              xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+        )
+        .unwrap();
+    let mut got = [0; 1024];
+    assert!(client.read(&mut got).unwrap() > 0);
+    server.signal("TERM");
+    sleep(Duration::from_millis(300));
+    assert_eq!(server.child.try_wait().unwrap(), None, "it waits for the client to close");
+    let second = Instant::now();
+    server.signal("TERM");
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!(server.ended(), Some(1), "{}", log());
+    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    assert!(log().contains("the stop was cut short"), "{}", log());
 }
 
 // Security cases 56 and 59: no secret is shown, and none is common to two installations.

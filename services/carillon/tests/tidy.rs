@@ -8,12 +8,13 @@ mod tidy {
     pub(crate) mod keys;
     pub(crate) mod lexer;
     pub(crate) mod lists;
+    pub(crate) mod security;
     pub(crate) mod text;
     pub(crate) mod tree;
 }
 
 use tidy::tree::{Finding, Tree};
-use tidy::{arrows, keys, lists, text};
+use tidy::{arrows, keys, lists, security, text};
 
 /// What may break a rule: file, rule, date, reason. This list may only shrink, and an entry that
 /// is no longer needed is itself a finding.
@@ -100,6 +101,11 @@ fn keys_are_unique_and_documented() {
     let tree = Tree::read();
     report(&["key", "key-docs"], keys::unique_and_documented(&tree));
     report(&["key"], keys::by_name(&tree));
+}
+
+#[test]
+fn security_cases_are_held() {
+    report(&["security"], security::cases(&Tree::read()));
 }
 
 #[test]

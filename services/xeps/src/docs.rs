@@ -12,8 +12,14 @@ use crate::LIST;
 const RFCS: &[(u16, &str, &str)] = &[
     (4616, "The PLAIN SASL Mechanism", "offered inside TLS only"),
     (5802, "SCRAM-SHA-1 and SCRAM-SHA-1-PLUS", ""),
+    (5929, "Channel Bindings for TLS", "`tls-unique`, which TLS 1.3 does not have"),
     (6120, "XMPP: Core", "between servers: not yet"),
-    (6121, "XMPP: Instant Messaging and Presence", "between servers: not yet"),
+    (
+        6121,
+        "XMPP: Instant Messaging and Presence",
+        "between servers: not yet; a chat or normal message for a resource that is not there goes \
+         to those that are, or waits (decision 0012)",
+    ),
     (7590, "Use of TLS in XMPP", ""),
     (7622, "XMPP: Address Format", ""),
     (7677, "SCRAM-SHA-256 and SCRAM-SHA-256-PLUS", ""),
@@ -52,6 +58,10 @@ pub fn markdown() -> String {
         let url = format!("https://www.rfc-editor.org/rfc/rfc{number}");
         let _ = writeln!(out, "| [{number}]({url}) | {title} | {gaps} |");
     }
+    out.push_str(
+        "\nSCRAM-SHA-512 and SCRAM-SHA-512-PLUS have no RFC: they are done as \
+         draft-melnikov-scram-sha-512 says, with the hash in the place of SHA-256.\n",
+    );
     out.push_str(
         "\n## Extensions\n\nIn the order of their numbers; the version is that of the XEP that \
          was read.\n\n| XEP | title | version | | left out |\n|---|---|---|---|---|\n",

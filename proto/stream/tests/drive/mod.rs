@@ -249,12 +249,12 @@ impl Drive {
         self.question = Some(question);
     }
 
-    /// Cases 12 and 57: nothing is accepted before its time.
+    /// Security cases 12 and 57: nothing is accepted before its time.
     fn judge(&mut self, ask: Ask) -> Option<Question> {
         match &ask {
             Ask::Challenge { account, .. } | Ask::Verify { account, .. } => {
                 assert!(self.secured && !self.verified, "{ask:?}");
-                // Case 32: nobody logs in outside of the stream's domain.
+                // Security case 32: nobody logs in outside of the stream's domain.
                 assert_eq!((account.domain(), account.is_bare()), ("a.example", true));
             }
             Ask::Bind { .. } | Ask::Resume { .. } => {

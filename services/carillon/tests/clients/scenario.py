@@ -55,8 +55,9 @@ class Options:
         return context
 
     async def server(self, what):
-        """Asks for `kill` (kill -9 and start), `term` (orderly stop and start), or `stop` and `start`
-        apart; returns when it is done."""
+        """Asks for `kill` (kill -9 and start), `term` (orderly stop and start), `stop` and `start` apart,
+        `renew` (another certificate), `user VERB NAME [PASSWORD]`, or whether its log has or lacks a word
+        (`logged`, `unlogged`); returns when it is done."""
         if self.control == "stdio":
             if self._answers is None:
                 self._answers = asyncio.StreamReader()
@@ -68,7 +69,7 @@ class Options:
             check(answer == "ok", f"the server could not {what}", answer)
         else:
             check(self.control, f"this scenario needs --control to {what} the server")
-            process = await asyncio.create_subprocess_exec(self.control, what)
+            process = await asyncio.create_subprocess_exec(self.control, *what.split())
             check(await process.wait() == 0, f"{self.control} {what} failed")
 
 
@@ -78,6 +79,7 @@ def main(scenario, accounts, arguments=()):
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5222, help="STARTTLS")
     parser.add_argument("--tls-port", type=int, default=5223, help="direct TLS")
+    parser.add_argument("--http-port", type=int, default=5280, help="metrics")
     parser.add_argument("--domain", default="localhost")
     parser.add_argument("--ca", required=True, help="the server's certificate, or who signed it")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for all of it")

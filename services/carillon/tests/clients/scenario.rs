@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     /// Accounts that the script is told of, and that do not exist.
     pub(crate) strangers: &'static [&'static str],
     pub(crate) arguments: &'static [&'static str],
+    /// What the server logs.
+    pub(crate) level: &'static str,
     /// The script gives up after this time; it is killed a little later.
     pub(crate) seconds: u64,
 }
@@ -46,11 +48,12 @@ impl Scenario {
     pub(crate) fn run(&self) -> Result<(), String> {
         let mut command = tools::command(self.program, self.script)?;
         let accounts: Vec<_> = self.accounts.iter().map(|user| (*user, password(user))).collect();
-        let mut server = Server::start(&accounts)?;
+        let mut server = Server::start(&accounts, self.level)?;
         server.arguments(&mut command);
         command.args(["--timeout", &self.seconds.to_string()]).args(self.arguments);
         if self.program == Program::Python {
             command.args(["--control", "stdio"]);
+            command.args(["--http-port", &server.http_port().to_string()]);
         }
         command.args(accounts.iter().map(|(user, password)| format!("{user}:{password}")));
         command.args(self.strangers.iter().map(|user| format!("{user}:{}", password(user))));

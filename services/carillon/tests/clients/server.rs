@@ -26,17 +26,19 @@ pub(crate) struct Server {
     folder: TempDir,
     /// STARTTLS, direct TLS, HTTP.
     ports: [u16; 3],
+    level: String,
     child: Option<Child>,
 }
 
 impl Server {
-    /// Starts with a new data folder and these accounts.
-    pub(crate) fn start(accounts: &[(&str, String)]) -> Result<Server, String> {
+    /// Starts with a new data folder and these accounts; it logs from this level on.
+    pub(crate) fn start(accounts: &[(&str, String)], level: &str) -> Result<Server, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let mut server = Server { folder, ports: free_ports(), child: None };
+        let level = level.to_owned();
+        let mut server = Server { folder, ports: free_ports(), level, child: None };
         fs::write(server.config(), server.configuration()).map_err(|e| e.to_string())?;
         let ready = server.up().and_then(|()| {
-            accounts.iter().try_for_each(|(user, password)| server.add_user(user, password))
+            accounts.iter().try_for_each(|(user, password)| server.user("add", user, password))
         });
         ready.map_err(|what| format!("{what}\n--- the server's log\n{}", server.log_tail()))?;
         Ok(server)
@@ -45,11 +47,13 @@ impl Server {
     /// Limits that a client from one address meets are raised: all clients are on this machine.
     fn configuration(&self) -> String {
         let [c2s, c2s_tls, http] = self.ports;
+        let level = &self.level;
         format!(
             "domains = [\"{DOMAIN}\"]\ndata = \"data\"\n\
              [listen]\nc2s = [\"127.0.0.1:{c2s}\"]\nc2s_tls = [\"127.0.0.1:{c2s_tls}\"]\n\
              http = [\"127.0.0.1:{http}\"]\n\
-             [limits]\nconnects_per_source_per_second = 10000\nconnects_per_source_at_once = 10000\n"
+             [limits]\nconnects_per_source_per_second = 10000\nconnects_per_source_at_once = 10000\n\
+             [log]\nlevel = \"{level}\"\n"
         )
     }
 
@@ -71,15 +75,20 @@ impl Server {
         command
     }
 
-    fn add_user(&self, user: &str, password: &str) -> Result<(), String> {
+    /// `carillon user …` as an operator types it; a password goes to its standard input.
+    fn user(&self, verb: &str, user: &str, password: &str) -> Result<(), String> {
         let mut command = self.binary();
-        command.args(["user", "add", &format!("{user}@{DOMAIN}"), "--config"]).arg(self.config());
+        command.args(["user", verb, &format!("{user}@{DOMAIN}"), "--config"]).arg(self.config());
+        if verb == "delete" {
+            command.arg("--yes");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| e.to_string())?;
-        writeln!(child.stdin.take().unwrap(), "{password}").map_err(|e| e.to_string())?;
+        // A verb that reads nothing may be done.
+        let _ = writeln!(child.stdin.take().unwrap(), "{password}");
         let output = child.wait_with_output().map_err(|e| e.to_string())?;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        output.status.success().then_some(()).ok_or(format!("user add {user}: {error}"))
+        output.status.success().then_some(()).ok_or(format!("user {verb} {user}: {error}"))
     }
 
     /// What every script is told.
@@ -112,7 +121,14 @@ impl Server {
         Err(format!("the server does not listen after {START_MAX:?}"))
     }
 
-    /// Does what a scenario asked for: `kill` and `term` start it again, `stop` does not.
+    /// Where metrics are.
+    pub(crate) fn http_port(&self) -> u16 {
+        self.ports[2]
+    }
+
+    /// Does what a scenario asked for: `kill` and `term` start it again, `stop` does not; `renew`
+    /// gives it another certificate, `logged` and `unlogged` look into its log; the rest is done
+    /// with accounts.
     pub(crate) fn control(&mut self, what: &str) -> Result<(), String> {
         match what {
             "kill" => {
@@ -122,8 +138,40 @@ impl Server {
             "term" => self.stop().and_then(|()| self.up()),
             "stop" => self.stop(),
             "start" => self.up(),
-            _ => Err(format!("no such request: {what}")),
+            "renew" => self.renew(),
+            _ => match what.split(' ').collect::<Vec<_>>()[..] {
+                ["logged", text] => self.has_logged(text, true),
+                ["unlogged", secret] => self.has_logged(secret, false),
+                ["user", verb, user] => self.user(verb, user, ""),
+                ["user", verb, user, password] => self.user(verb, user, password),
+                _ => Err(format!("no such request: {what}")),
+            },
         }
+    }
+
+    /// Whether a text stands in all that it has written so far.
+    fn has_logged(&self, text: &str, wanted: bool) -> Result<(), String> {
+        let log = fs::read_to_string(self.log()).map_err(|e| e.to_string())?;
+        let found = log.lines().find(|line| line.contains(text));
+        let fine = found.is_some() == wanted;
+        fine.then_some(()).ok_or(format!("logged: {found:?}, and that is wrong"))
+    }
+
+    /// Another certificate and key in the place of those that are in use, and SIGHUP.
+    fn renew(&mut self) -> Result<(), String> {
+        let names = [DOMAIN.to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).map_err(|e| e.to_string())?;
+        let fail = |e: std::io::Error| e.to_string();
+        fs::write(self.certificate(), made.cert.pem()).map_err(fail)?;
+        let key = self.certificate().with_extension("key");
+        fs::write(key, made.signing_key.serialize_pem()).map_err(fail)?;
+        self.signal("HUP")
+    }
+
+    fn signal(&self, name: &str) -> Result<(), String> {
+        let Some(child) = self.child.as_ref() else { return Err("it does not run".into()) };
+        let kill = format!("kill -{name} {}", child.id());
+        run(Command::new("sh").args(["-c", &kill])).map(drop)
     }
 
     /// kill -9.
@@ -136,8 +184,11 @@ impl Server {
 
     /// SIGTERM, and an orderly end with status 0.
     fn stop(&mut self) -> Result<(), String> {
-        let Some(child) = self.child.as_mut() else { return Ok(()) };
-        run(Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]))?;
+        if self.child.is_none() {
+            return Ok(());
+        }
+        self.signal("TERM")?;
+        let child = self.child.as_mut().unwrap();
         let start = Instant::now();
         while start.elapsed() < STOP_MAX {
             if let Some(status) = child.try_wait().unwrap() {

@@ -58,6 +58,20 @@ const PURE_MAY_USE: [&str; 15] = [
     "siphasher",
 ];
 
+/// Generators of random numbers that are made for speed. What may not be guessed (ids of sessions
+/// and streams, nonces, keys) comes from the system, by `getrandom`, or from aws-lc's, which is
+/// seeded by it (security case 46); so no crate has another.
+const GENERATORS: [&str; 8] = [
+    "rand",
+    "rand_core",
+    "fastrand",
+    "oorandom",
+    "nanorand",
+    "rand_chacha",
+    "rand_xorshift",
+    "uuid",
+];
+
 /// Third-party crates that only one of our crates may depend on.
 const OWNED: [(&str, &str); 7] = [
     ("quinn", "mesh"),
@@ -173,6 +187,9 @@ pub(crate) fn check(packages: &BTreeMap<String, Package>) -> Vec<Finding> {
             if ours && !allowed.contains(&target.as_str()) {
                 let what = format!("{name} → {target} is not an arrow of the design");
                 found.push(finding(package, "arrow", what));
+            } else if GENERATORS.contains(&target.as_str()) {
+                let what = format!("`{target}`: random bits come from the system");
+                found.push(finding(package, "third-party", what));
             } else if XML_READERS.contains(&target.as_str()) && owner.is_none_or(|o| o.1 != name) {
                 let what = format!("`{target}` reads XML, which is for `xmpp::xml` alone");
                 found.push(finding(package, "third-party", what));
@@ -241,6 +258,7 @@ mod tests {
             ("chaos", &["xmpp", "stream", "tokio"], true),
             ("edge", &["store", "quinn", "roxmltree"], true),
             ("kv", &["quick-xml"], true),
+            ("router", &["fastrand"], true),
             ("nave", &[], true),
             ("store", &[], false),
             ("xmpp", &["stream", "tokio"], true),
@@ -255,6 +273,7 @@ mod tests {
                 "edge → store is not an arrow of the design",
                 "`quick-xml` reads XML, which is for `xmpp::xml` alone",
                 "`nave` is not in the table of arrows",
+                "`fastrand`: random bits come from the system",
                 "take the shared lints: `[lints]`, `workspace = true`",
                 "xmpp → stream is not an arrow of the design",
                 "`xmpp` is pure and may not use `tokio`",

@@ -64,7 +64,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Folders that hold nothing written by hand.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "corpus"];
-const KINDS: [&str; 6] = ["rs", "toml", "md", "py", "mjs", "sh"];
+const KINDS: [&str; 7] = ["rs", "toml", "md", "py", "mjs", "sh", "txt"];
 
 impl Tree {
     pub(crate) fn read() -> Tree {

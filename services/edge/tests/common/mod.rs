@@ -187,6 +187,15 @@ impl Node {
         StreamOwned::new(conn, socket)
     }
 
+    /// A client that would send early data; each has the tickets of the one before.
+    pub(crate) fn wrap_early(&self, socket: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let mut config = ClientConfig::clone(&self.client);
+        config.enable_early_data = true;
+        let conn = ClientConnection::new(Arc::new(config), name).expect("a client");
+        StreamOwned::new(conn, socket)
+    }
+
     /// A client with a session, by direct TLS and PLAIN.
     pub(crate) fn session(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
         let mut client = self.tls();
