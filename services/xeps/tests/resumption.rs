@@ -69,7 +69,7 @@ fn a_session_of_somebody_else_is_one_that_is_not_there() {
             server.run();
             answers.push(format!("{:?}", server.client("alice/thief").look()));
         }
-        assert_eq!(answers, ["[NotResumed(ItemNotFound, Some(0))]"; 4]);
+        assert_eq!(answers, ["[NotResumed(ItemNotFound, None)]"; 4]);
         say(&mut server, "alice/phone", "bob@a", "1");
         server.run();
         assert_eq!(bodies(&mut server, "bob/laptop"), ["1"]);

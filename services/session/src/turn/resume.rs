@@ -7,7 +7,7 @@ use xmpp::error::StreamCondition;
 use super::Turn;
 use crate::limits;
 use crate::recover;
-use crate::session::{Managed, Resuming};
+use crate::session::{Managed, Outbound, Resuming};
 use crate::shard::Effect;
 
 impl Turn<'_, '_> {
@@ -27,6 +27,11 @@ impl Turn<'_, '_> {
         };
         if session.managed != Managed::Resumable {
             return self.not_resumed(conn, ResumeRefusal::ItemNotFound);
+        }
+        // A count that cannot be ends nobody's connection: of two that resume at once, the first may
+        // have taken what the second does not know of.
+        if let Err(why) = taken_by(&session.outbound, h) {
+            return self.not_resumed(conn, why);
         }
         // From here on, frames of the old attachment are refused: all that it had handed over
         // becomes durable or was never seen, so nothing that the client sends from `<resumed h/>`
@@ -68,15 +73,14 @@ impl Turn<'_, '_> {
             return;
         }
         session.resuming = None;
-        let out = &mut session.outbound;
-        // `h` counts modulo 2^32 (XEP-0198 §4).
-        let number = out.taken + u64::from(h.wrapping_sub(out.taken as u32));
-        if number > out.sent {
-            let why = ResumeRefusal::HandledCountTooHigh { sent: out.sent };
-            self.not_resumed(conn, why);
-            self.lost(id);
-            return;
-        }
+        let number = match taken_by(&session.outbound, h) {
+            Ok(number) => number,
+            Err(why) => {
+                self.not_resumed(conn, why);
+                self.lost(id);
+                return;
+            }
+        };
         session.conn = Some(conn);
         session.lost_us = 0;
         if session.resends_until != 0 {
@@ -109,4 +113,14 @@ impl Turn<'_, '_> {
             self.core.down(conn, frame);
         }
     }
+}
+
+/// The number that a client's `h` stands for, which counts modulo 2^32 (XEP-0198 §4): not less than
+/// what it was known to have, and not more than was sent.
+fn taken_by(out: &Outbound, h: u32) -> Result<u64, ResumeRefusal> {
+    let number = out.taken + u64::from(h.wrapping_sub(out.taken as u32));
+    if number > out.sent {
+        return Err(ResumeRefusal::HandledCountTooHigh { sent: out.sent });
+    }
+    Ok(number)
 }
