@@ -59,7 +59,7 @@ proptest! {
         ..Default::default()
     })]
 
-    /// Security cases 12 and 57: whatever the order of stream features, no stanza is accepted without TLS
+    /// Security cases 12 and 57: whatever the order of features, no stanza is accepted without TLS
     /// (where it is required), authentication and a resource.
     #[test]
     fn nothing_is_accepted_before_its_time_cases_12_and_57(

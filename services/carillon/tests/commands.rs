@@ -138,9 +138,10 @@ fn accounts_are_the_same_with_and_without_a_server() {
 fn a_second_signal_ends_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
-    let port = |line: &str| line.rsplit(':').next()?.trim().parse::<u16>().ok();
-    let found = server.banner.lines().filter(|line| line.contains("127.0.0.1")).find_map(port);
-    let address = (Ipv4Addr::LOCALHOST, found.expect(&server.banner));
+    // The first address that is told is that of clients.
+    let (_, rest) = server.banner.split_once("127.0.0.1:").expect(&server.banner);
+    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let address = (Ipv4Addr::LOCALHOST, port.parse().expect(&server.banner));
     let mut client = TcpStream::connect(address).unwrap();
     client
         .write_all(

@@ -1,9 +1,10 @@
 //! Names beyond ASCII: those characters that every reader takes that we know of.
 //!
-//! The fifth edition of XML 1.0 (§2.3) allows in names almost whatever is a letter; the editions before
-//! list the letters of Unicode 2.0 (appendix B), and expat, which many clients read with, goes by that
-//! list. A name that it does not know is not well-formed to it, so whoever sent one to such a client
-//! would end its stream. What is not on both lists is refused here (security cases 13 and 28).
+//! The fifth edition of XML 1.0 (§2.3) allows in names almost whatever is a letter. The editions
+//! before list the letters of Unicode 2.0 (appendix B), and expat, which many clients read with,
+//! goes by that list: a name that it does not know is not well-formed to it, so whoever sent one to
+//! such a client would end its stream. What is not on both lists is refused (security cases 13 and
+//! 28).
 
 /// Whether the character may begin a name.
 pub(crate) fn is_wide_name_start(c: u32) -> bool {

@@ -8,7 +8,7 @@ import urllib.request
 from xml.etree import ElementTree as ET
 
 from scenario import check, main
-from wire import Closed, Wire
+from wire import Wire
 
 LAUGHS = "<!DOCTYPE l [" + "".join(f"<!ENTITY l{n + 1} '{'&l%d;' % n * 10}'>" for n in range(10)) + "]>"
 STATES = ("in the clear", "inside TLS", "logged in")
@@ -114,12 +114,8 @@ async def compression(options):
     check(wire.features.find("{http://jabber.org/features/compress}compression") is None, "compression is offered")
     await wire.bind("late")
     wire.write(ask)
-    try:
-        async with asyncio.timeout(5):
-            await wire.ended()
-            check(False, "compression in a session")
-    except Closed:
-        pass
+    async with asyncio.timeout(5):
+        await wire.ended()  # a stream that is not ended now has let it pass
     wire.cut()
 
 
@@ -128,7 +124,7 @@ async def guessable(options):
     ids = {"stream": [], "session": [], "nonce": []}
     for _ in range(40):
         wire = await at(options, "inside TLS")
-        ids["stream"].append(wire._root.get("id"))
+        ids["stream"].append(wire.stream_id)
         wire.password = options.password(0)
         auth = wire._auth
 

@@ -97,7 +97,8 @@ class Wire:
             for event, element in self._parser.read_events():
                 if event == "start":
                     self._depth += 1
-                    self._root = element if self._depth == 1 else self._root
+                    if self._depth == 1:
+                        self._root, self.stream_id = element, element.get("id")
                     continue
                 self._depth -= 1
                 if self._depth == 0:

@@ -28,8 +28,8 @@ impl Turn<'_, '_> {
         if session.managed != Managed::Resumable {
             return self.not_resumed(conn, ResumeRefusal::ItemNotFound);
         }
-        // A count that cannot be ends nobody's connection: of two that resume at once, the first may
-        // have taken what the second does not know of.
+        // A count that cannot be ends nobody's connection: of two that resume at once, the first
+        // may have taken what the second does not know of.
         if let Err(why) = taken_by(&session.outbound, h) {
             return self.not_resumed(conn, why);
         }
