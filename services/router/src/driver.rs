@@ -143,8 +143,8 @@ pub struct WorkerDriver {
 }
 
 impl WorkerDriver {
-    /// Runs until all workers have stopped. Must be called inside a `LocalSet`: reads that take time
-    /// are waited for there.
+    /// Runs until all workers have stopped. Must be called inside a `LocalSet`: reads that take
+    /// time are waited for there.
     pub async fn run(self) {
         let count = u16::try_from(self.router.mailboxes.len()).unwrap_or(u16::MAX);
         let mut worker = Worker::new(self.router.config.clone(), self.index, count, now_us());
