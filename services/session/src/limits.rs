@@ -35,11 +35,15 @@ pub const RESENT_US: u64 = 120 * 1_000_000;
 /// Rows of a log's tail that are read at once to look for what may come again.
 pub const TAIL_ROWS: u32 = 2000;
 
+/// Rows of a log's tail that are read for what may come again: those of ten minutes, if no more
+/// than 54 came in each second. What is sent again and is further back may be stored twice.
+pub const TAIL_MAX: usize = 32_768;
+
 /// Rows of a log's tail that are known in memory, some 100 bytes each, while something may come
 /// again. When so many have been written, the tail is read anew.
-pub const RECENT_MAX: usize = 4000;
+pub const RECENT_MAX: usize = 65_536;
 
-const _: () = assert!(TAIL_ROWS as usize * 2 <= RECENT_MAX);
+const _: () = assert!(TAIL_MAX + TAIL_ROWS as usize <= RECENT_MAX);
 
 /// Events that wait for one account's rows. The edge's credit bounds them already; this bounds a
 /// fault.

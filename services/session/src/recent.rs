@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use kv::RangeRead;
 use peer::shard::{HashKey, siphash_1_3};
 use peer::{IngestKey, Parcel, Retried};
 
@@ -15,10 +16,19 @@ use crate::rows::{LogRow, bare};
 pub(crate) struct Recent {
     /// By the hash of the stanza and the id of the row.
     rows: BTreeMap<(u64, u64), Known>,
-    /// There is more in the tail than was read.
-    cut: bool,
+    rest: Rest,
     /// In steady time, when it was read.
     since_us: u64,
+}
+
+/// What of the tail was not read.
+enum Rest {
+    /// Nothing.
+    Nothing,
+    /// This.
+    From(RangeRead),
+    /// So much that it is not read for what may come again.
+    TooMuch,
 }
 
 /// A row, as far as a stanza that may come again is compared with it.
@@ -60,10 +70,23 @@ impl Known {
 }
 
 impl Recent {
-    /// The first page of a tail.
-    pub(crate) fn new(page: impl Iterator<Item = (u64, Known)>, cut: bool, since_us: u64) -> Self {
-        let rows = page.map(|(id, known)| ((known.key.hash, id), known)).collect();
-        Self { rows, cut, since_us }
+    /// A tail of which nothing was read yet.
+    pub(crate) fn new(since_us: u64) -> Self {
+        Self { rows: BTreeMap::new(), rest: Rest::Nothing, since_us }
+    }
+
+    /// A page was read; `more`: what comes behind it.
+    pub(crate) fn extend(
+        &mut self,
+        page: impl Iterator<Item = (u64, Known)>,
+        more: Option<RangeRead>,
+    ) {
+        self.rows.extend(page.map(|(id, known)| ((known.key.hash, id), known)));
+        self.rest = match more {
+            None => Rest::Nothing,
+            Some(_) if self.rows.len() >= limits::TAIL_MAX => Rest::TooMuch,
+            Some(more) => Rest::From(more),
+        };
     }
 
     /// Whether the tail is to be read anew: it was read long ago, or too much has come since.
@@ -71,9 +94,17 @@ impl Recent {
         self.since_us + limits::RESENT_US <= steady_us || self.rows.len() >= limits::RECENT_MAX
     }
 
-    /// Whether a row that is not known here may be in the tail.
+    /// Where to read on for a row that is not known here; `None` if there is none.
+    pub(crate) fn rest(&self) -> Option<&RangeRead> {
+        match &self.rest {
+            Rest::From(range) => Some(range),
+            Rest::Nothing | Rest::TooMuch => None,
+        }
+    }
+
+    /// Whether a row may be so far back that it was not looked for.
     pub(crate) fn is_cut(&self) -> bool {
-        self.cut
+        matches!(self.rest, Rest::TooMuch)
     }
 
     /// A row was written.
@@ -106,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_known_for_a_while_and_up_to_a_number_of_rows() {
-        let mut recent = Recent::new(std::iter::empty(), false, 5);
+        let mut recent = Recent::new(5);
         assert!(!recent.is_over(5 + limits::RESENT_US - 1));
         assert!(recent.is_over(5 + limits::RESENT_US));
         for id in 1..limits::RECENT_MAX as u64 {
@@ -118,9 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_is_read_to_its_end_or_to_the_limit() {
+        let more = || Some(RangeRead::new(kv::Key::new(), kv::Key::new()));
+        let rows = |from: usize, to: usize| (from..to).map(|id| (id as u64, known(1, 9)));
+        let mut recent = Recent::new(0);
+        recent.extend(rows(0, limits::TAIL_MAX - 1), more());
+        assert!(recent.rest().is_some() && !recent.is_cut());
+        recent.extend(rows(0, limits::TAIL_MAX - 1), None);
+        assert!(recent.rest().is_none() && !recent.is_cut());
+        recent.extend(rows(0, limits::TAIL_MAX), more());
+        assert!(recent.rest().is_none() && recent.is_cut());
+    }
+
+    #[test]
     fn each_row_answers_for_one_stanza() {
         let rows = [(1, known(1, 9)), (2, known(1, 9)), (3, known(1, 8))];
-        let mut recent = Recent::new(rows.into_iter(), false, 0);
+        let mut recent = Recent::new(0);
+        recent.extend(rows.into_iter(), None);
         let now = known(2, 9);
         let find = |recent: &Recent| recent.find(9, |known| known.was_sent(now.key));
         assert_eq!(find(&recent), Some(1));

@@ -44,7 +44,7 @@ impl Turn<'_, '_> {
                     RangeRead::new(entity.log(id), entity.log(id + 1))
                 }
                 None if surely && recent.is_cut() => self.tail(),
-                None => return None,
+                None => recent.rest()?.clone(),
             },
         };
         // What was delivered without a row has one from here on.
@@ -52,18 +52,26 @@ impl Turn<'_, '_> {
         Some(at)
     }
 
-    /// A page of the log has been read: if it begins the tail, the tail is known.
+    /// A page of the log has been read: if it is the next one of the tail, the tail is known as far
+    /// as it goes.
     pub(super) fn learn(&mut self, range: &RangeRead, found: &Rows) {
-        if range.end != self.account.entity.log(u64::MAX) {
-            return;
-        }
+        let begins = range.end == self.account.entity.log(u64::MAX);
+        let next = |recent: &Recent| recent.rest().is_some_and(|rest| rest.end == range.end);
+        let recent = match self.account.recent.take() {
+            _ if begins => Box::new(Recent::new(self.core.steady_us)),
+            Some(recent) if next(&recent) => recent,
+            recent => {
+                self.account.recent = recent;
+                return;
+            }
+        };
         let hash = &self.core.config.hash;
         let page = found.rows(0).iter().filter_map(|row| {
             let known = Known::of(&LogRow::decode(&row.value).ok()?, hash)?;
             Some((keys::log_id(&row.key)?, known))
         });
-        let recent = Recent::new(page, found.more(0).is_some(), self.core.steady_us);
-        self.account.recent = Some(Box::new(recent));
+        let recent = self.account.recent.insert(recent);
+        recent.extend(page, found.more(0).map(|more| range.after(more.clone())));
     }
 
     /// A row is from here on that of a stanza that came now: another one that says the same is not
