@@ -1,53 +1,34 @@
-//! Load on a running server, and what it costs there: CPU and memory of the server's process.
+//! Load on XMPP servers and what it costs there; the comparison of Carillon with its peers; and
+//! the gate that holds instruction counts of the hot paths.
 
-pub mod accounts;
-pub mod chat;
+pub mod gate;
+
+#[cfg(feature = "load")]
 pub mod client;
-pub mod idle;
-pub mod proc;
-
-use std::path::PathBuf;
+#[cfg(feature = "load")]
+pub mod compare;
+#[cfg(feature = "load")]
+pub mod frames;
+#[cfg(feature = "load")]
+pub mod limits;
+#[cfg(feature = "load")]
+pub mod measure;
+#[cfg(feature = "load")]
+pub mod progress;
+#[cfg(feature = "load")]
+pub mod relay;
+#[cfg(feature = "load")]
+pub mod report;
+#[cfg(feature = "load")]
+pub mod run;
+#[cfg(feature = "load")]
+pub mod scenario;
+#[cfg(feature = "load")]
+pub mod server;
+#[cfg(feature = "load")]
+pub mod target;
+#[cfg(feature = "load")]
+pub mod template;
 
 /// What stops a run: said to the person who started it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// The server under load.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Where it listens, `ADDRESS:PORT`.
-    pub address: std::net::SocketAddr,
-    /// How the stream begins.
-    pub transport: Transport,
-    /// The domain.
-    pub domain: String,
-    /// Its process, for figures.
-    pub pid: u32,
-    /// Its data folder, for making accounts.
-    pub data: PathBuf,
-}
-
-/// How a client's stream begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Transport {
-    /// No TLS: only servers that were told to allow it.
-    Plain,
-    /// TLS from the first byte (XEP-0368).
-    Tls,
-}
-
-impl Target {
-    /// Refuses targets that are not this machine: load is never sent elsewhere by mistake.
-    ///
-    /// # Errors
-    /// If the address is not loopback.
-    pub fn check(&self) -> Result<(), Failure> {
-        if self.address.ip().is_loopback() {
-            return Ok(());
-        }
-        Err(format!(
-            "{} is not a loopback address: load is only sent to this machine",
-            self.address
-        )
-        .into())
-    }
-}

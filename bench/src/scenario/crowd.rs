@@ -1,0 +1,173 @@
+//! What scenarios have in common: accounts, and many clients at once.
+
+use std::future::Future;
+use std::ops::Range;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use carillon::admin::Client as Admin;
+use carillon::admin::protocol::{Fault, Reply, Request, Verifier};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use xmpp::scram::{self, Hash};
+
+use crate::Failure;
+use crate::client::{Client, Shared, register};
+use crate::limits::DESCRIPTORS_KEPT;
+use crate::run::Port;
+use crate::target::{Accounts, Target};
+
+/// Sessions that are made at once, so that no server sees a storm where none is measured.
+pub(super) const AT_ONCE: usize = 32;
+
+/// Few iterations: what is measured is the server, not the client's key derivation.
+const ITERATIONS: u32 = 4096;
+
+/// Does something for each number, some at once; gives the results in order.
+pub(super) async fn each<T, F>(
+    range: Range<usize>,
+    at_once: usize,
+    port: &Port,
+    what: &str,
+    make: impl Fn(usize) -> F,
+) -> Result<Vec<T>, Failure>
+where
+    T: 'static,
+    F: Future<Output = Result<T, Failure>> + 'static,
+{
+    let gate = Rc::new(Semaphore::new(at_once));
+    let mut tasks = JoinSet::new();
+    let total = range.len();
+    for number in range {
+        let (gate, work) = (gate.clone(), make(number));
+        tasks.spawn_local(async move {
+            let _permit = gate.acquire().await?;
+            Ok::<_, Failure>((number, work.await?))
+        });
+    }
+    let mut results = Vec::with_capacity(total);
+    while let Some(result) = tasks.join_next().await {
+        results.push(result??);
+        if results.len().is_multiple_of(50) || results.len() == total {
+            port.progress(what, results.len(), total);
+        }
+    }
+    results.sort_by_key(|(number, _)| *number);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Makes accounts, where the target says how and they are not there yet.
+pub(super) async fn accounts(
+    shared: &Rc<Shared>,
+    port: &Port,
+    range: Range<usize>,
+) -> Result<(), Failure> {
+    match &shared.target.accounts {
+        Accounts::Exist => Ok(()),
+        Accounts::Register => {
+            each(range, AT_ONCE, port, "accounts", |user| {
+                let shared = shared.clone();
+                async move { register(&shared, user).await }
+            })
+            .await?;
+            Ok(())
+        }
+        Accounts::Command(command) => by_command(&shared.target, command, range, port),
+        Accounts::Admin(path) => {
+            let mut admin = Admin::connect(path).await?;
+            let verifiers = verifiers(&shared.target)?;
+            let total = range.len();
+            for (done, user) in range.enumerate() {
+                let jid = shared.target.jid(user);
+                match admin.call(&Request::Add { jid, verifiers: verifiers.clone() }).await? {
+                    Reply::Done | Reply::Refused { fault: Fault::Exists, .. } => {}
+                    other => return Err(format!("an account was refused: {other:?}").into()),
+                }
+                if done.is_multiple_of(100) {
+                    port.progress("accounts", done, total);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn verifiers(target: &Target) -> Result<Vec<Verifier>, Failure> {
+    let derive =
+        |hash| scram::Verifier::derive(hash, &target.password, b"the same salt", ITERATIONS);
+    let derived = [derive(Hash::Sha1), derive(Hash::Sha256)].into_iter().flatten();
+    let verifiers: Vec<Verifier> = derived.map(|it| Verifier::from(&it)).collect();
+    if verifiers.is_empty() { Err("the password cannot be used".into()) } else { Ok(verifiers) }
+}
+
+fn by_command(
+    target: &Target,
+    command: &str,
+    range: Range<usize>,
+    port: &Port,
+) -> Result<(), Failure> {
+    let total = range.len();
+    for (done, user) in range.enumerate() {
+        let filled = command
+            .replace("{user}", &target.name(user))
+            .replace("{domain}", &target.domain)
+            .replace("{password}", &target.password);
+        let output = Command::new("sh").arg("-c").arg(&filled).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("`{filled}` failed ({}): {said}", output.status).into());
+        }
+        port.progress("accounts", done + 1, total);
+    }
+    Ok(())
+}
+
+/// Logs accounts in, some at once; none is available yet.
+pub(super) async fn sessions(
+    shared: &Rc<Shared>,
+    port: &Port,
+    range: Range<usize>,
+) -> Result<Vec<Client>, Failure> {
+    each(range, AT_ONCE, port, "sessions", |user| {
+        let shared = shared.clone();
+        async move { Client::login(&shared, user).await }
+    })
+    .await
+}
+
+/// Refuses more sessions than one process can have.
+pub(super) fn fits(sessions: usize, workers: usize) -> Result<(), Failure> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let room = limit.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_KEPT);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if sessions.div_ceil(workers) <= room {
+        return Ok(());
+    }
+    let needed = sessions.div_ceil(room.max(1));
+    Err(format!("a process may hold {room} sockets here: use --workers {needed}").into())
+}
+
+/// Time since the worker began, in microseconds: one clock for all its clients.
+#[derive(Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now_us(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Microseconds since some moment.
+pub(super) fn since_us(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Lets time pass.
+pub(super) async fn rest(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}

@@ -1,0 +1,130 @@
+//! The kinds of load. Each says how a worker makes it, and what its figures are.
+
+mod chat;
+mod contacts;
+mod crowd;
+mod figure;
+mod idle;
+mod login;
+mod mam;
+mod mixed;
+mod presence;
+mod resume;
+mod roster;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::run::{Job, Outcome, Port, Seen};
+
+pub use chat::Chat;
+pub use figure::{Figure, Less};
+pub use idle::Idle;
+pub use login::Login;
+pub use mam::Mam;
+pub use mixed::Mixed;
+pub use presence::Presence;
+pub use resume::Resume;
+pub use roster::Roster;
+
+/// A kind of load.
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Subcommand)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Scenario {
+    /// Sessions at rest: what memory one more takes
+    Idle(Idle),
+    /// Many logins: what one costs
+    Login(Login),
+    /// Pairs that chat: what a message costs, and how long it takes
+    Chat(Chat),
+    /// Logins with contacts online: what one delivery of presence costs
+    Presence(Presence),
+    /// Rosters read whole
+    Roster(Roster),
+    /// Archive queries: what one result costs
+    Mam(Mam),
+    /// All connections are cut, all sessions resume
+    Resume(Resume),
+    /// A provider's hour, made small
+    Mixed(Mixed),
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self::Login(Login::default())
+    }
+}
+
+impl Scenario {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Idle(_) => "idle",
+            Self::Login(_) => "login",
+            Self::Chat(_) => "chat",
+            Self::Presence(_) => "presence",
+            Self::Roster(_) => "roster",
+            Self::Mam(_) => "mam",
+            Self::Resume(_) => "resume",
+            Self::Mixed(_) => "mixed",
+        }
+    }
+
+    /// Refuses what is out of bounds.
+    ///
+    /// # Errors
+    /// A sentence with the bound.
+    pub fn check(&self, workers: usize) -> Result<(), Failure> {
+        match self {
+            Self::Idle(it) => it.check(workers),
+            Self::Login(it) => it.check(),
+            Self::Chat(it) => it.check(workers),
+            Self::Presence(it) => it.check(workers),
+            Self::Roster(it) => it.check(workers),
+            Self::Mam(it) => it.check(workers),
+            Self::Resume(it) => it.check(workers),
+            Self::Mixed(it) => it.check(workers),
+        }
+    }
+
+    /// Makes a worker's part of the load.
+    ///
+    /// # Errors
+    /// If a login fails, or a stream breaks that should not.
+    pub async fn load(&self, job: &Job, port: &mut Port) -> Result<Outcome, Failure> {
+        match self {
+            Self::Idle(it) => it.load(job, port).await,
+            Self::Login(it) => it.load(job, port).await,
+            Self::Chat(it) => it.load(job, port).await,
+            Self::Presence(it) => it.load(job, port).await,
+            Self::Roster(it) => it.load(job, port).await,
+            Self::Mam(it) => it.load(job, port).await,
+            Self::Resume(it) => it.load(job, port).await,
+            Self::Mixed(it) => it.load(job, port).await,
+        }
+    }
+
+    /// The figures of a finished run.
+    #[must_use]
+    pub fn figures(&self, seen: &Seen) -> Vec<Figure> {
+        match self {
+            Self::Idle(it) => it.figures(seen),
+            Self::Login(it) => it.figures(seen),
+            Self::Chat(it) => it.figures(seen),
+            Self::Presence(it) => it.figures(seen),
+            Self::Roster(it) => it.figures(seen),
+            Self::Mam(it) => it.figures(seen),
+            Self::Resume(it) => it.figures(seen),
+            Self::Mixed(it) => it.figures(seen),
+        }
+    }
+}
+
+/// Refuses a number outside of its bounds.
+fn within(what: &str, number: usize, most: usize) -> Result<(), Failure> {
+    if (1..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(format!("{what}: between 1 and {most}, not {number}").into())
+}
