@@ -1,5 +1,5 @@
-//! What one message costs the engine: the sender's step and the recipient's, with both archives written
-//! and with none, on a store that takes no time.
+//! What one message costs the engine: the sender's step and the recipient's, with both archives
+//! written and with none, on a store that takes no time.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 
 use std::hint::black_box;

@@ -98,7 +98,7 @@ struct Place {
     /// What is spoken
     #[arg(long, value_enum, default_value = "xmpp")]
     protocol: Protocol,
-    /// The server's first process: its CPU and memory, and those of its children, are read from /proc
+    /// The server's first process: its CPU and memory, and its children's, are read from /proc
     #[arg(long)]
     pid: Option<u32>,
     /// Allow a server that is not on this machine: its owner must have agreed

@@ -1,5 +1,5 @@
 //! Where one stanza ends and the next begins, and nothing more: no tree, no names, no checks.
-//! The bytes come from a server that is trusted to write XML; a load generator has no time for more.
+//! The bytes come from a server that is trusted to write XML.
 
 use memchr::{memchr, memchr3, memmem};
 

@@ -1,5 +1,5 @@
-//! A bare relay without XML: reads lines, looks a name up in a table, writes lines. What it costs is
-//! the floor for any server on the same machine: sockets, system calls and wake-ups, and nothing
+//! A bare relay without XML: reads lines, looks a name up in a table, writes lines. What it costs
+//! is the floor for any server on the same machine: sockets, system calls and wake-ups, and nothing
 //! else.
 //!
 //! A client's first line is its name; the answer is `<ok/>`. Each further line is a name, a space

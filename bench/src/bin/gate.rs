@@ -1,6 +1,6 @@
 //! `carillon-gate`: counts the instructions of the hot paths and fails where one takes 5% more than
-//! its baseline. `carillon-gate write` writes the baselines; `carillon-gate case NAME TIMES` is what
-//! runs under valgrind.
+//! its baseline. `carillon-gate write` writes the baselines; `carillon-gate case NAME TIMES` is
+//! what runs under valgrind.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The comparison for a terminal: each figure of each case with minimum, median and maximum over the
-//! rounds, and how Carillon stands to it.
+//! The comparison for a terminal: each figure of each case with minimum, median and maximum over
+//! the rounds, and how Carillon stands to it.
 
 use std::collections::BTreeMap;
 

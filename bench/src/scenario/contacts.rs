@@ -46,6 +46,8 @@ async fn one_group(shared: &Rc<Shared>, members: std::ops::Range<usize>) -> Resu
     }
     let mut tasks = tokio::task::JoinSet::new();
     for (user, mut client) in members.clone().zip(clients) {
+        // Only who asked for the roster is told of its changes (RFC 6121 §2.1.6).
+        both(&mut client).await?;
         client.conn.say(b"<presence/>").await?;
         let (shared, members) = (shared.clone(), members.clone());
         tasks.spawn_local(async move { subscribe(&shared, client, user, members).await });
@@ -100,8 +102,7 @@ fn item(text: &str) -> Option<String> {
     rest[1..].split_once(quote).map(|(jid, _)| jid.to_owned())
 }
 
-/// How many contacts of a client's roster are subscribed both ways. Roster pushes need this
-/// request, too: only who asked for the roster is told of its changes.
+/// How many contacts of a client's roster are subscribed both ways.
 async fn both(client: &mut Client) -> Result<usize, Failure> {
     let get = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>";
     let is_it = |frame: &[u8]| frames::attribute(frame, "id") == Some(b"roster");

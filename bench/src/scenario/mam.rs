@@ -91,7 +91,7 @@ impl Mam {
                          sweet.</body></message>"
                     );
                     senders[number % CONTACTS].conn.say(message.as_bytes()).await?;
-                    // Few on their way at once: the order in the archive does not matter, limits do.
+                    // One on its way at a time: no limit on senders is met.
                     to.conn.wait(|frame| frames::is(frame, "message")).await?;
                 }
                 for sender in senders {

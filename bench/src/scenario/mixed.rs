@@ -1,7 +1,7 @@
-//! A provider's hour, made small. For a million users online the design plans with about 550 logins, 3,000
-//! messages and 30,000 deliveries of presence a second; one login comes with one look into the
-//! archive. So a unit of this load is one login with roster and archive page, five messages, and
-//! three changes of presence, each of which twenty contacts hear of.
+//! A provider's hour, made small. For a million users online the design plans with about 550
+//! logins, 3,000 messages and 30,000 deliveries of presence a second; one login comes with one
+//! look into the archive. So a unit of this load is one login with roster and archive page, five
+//! messages, and three changes of presence, each of which twenty contacts hear of.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -33,7 +33,7 @@ pub struct Chat {
     /// Seconds before that, which are not measured
     #[arg(long, default_value_t = 3)]
     pub warm_up: u64,
-    /// Open loop: messages a second, all pairs together; without it each pair goes as fast as it can
+    /// Open loop: messages a second, all pairs together; without it each goes as fast as it can
     #[arg(long)]
     pub rate: Option<u64>,
     /// Closed loop: messages of one pair that may be on their way
