@@ -10,6 +10,7 @@ pub mod once;
 pub mod order;
 pub mod prefix;
 pub mod repeats;
+pub mod storm;
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use self::plan::{Fault, Plan, SECOND};
 use self::queue::{End, Event, Frame, Proc, Queue};
 use self::rng::Rng;
 use self::tamper::Tamper;
-use crate::invariants::{Checked, Violation, arrives, leaks};
+use crate::invariants::{Checked, Violation, arrives, leaks, storm};
 use crate::ledger::Ledger;
 
 /// The key of the cluster's hashes: fixed, so that accounts lie in the same shards in every run.
@@ -217,6 +217,7 @@ impl World {
             let Some((at, event)) = self.queue.take() else { break };
             self.now = at;
             self.events += 1;
+            storm::ends(self.events)?;
             self.happen(event)?;
         }
         self.now = self.now.max(end);

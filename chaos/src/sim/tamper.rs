@@ -39,7 +39,7 @@ pub const ALL: &[(Tamper, &[&str])] = &[
     (Tamper::UnknownIsDone, &["acknowledged", "durable"]),
     (Tamper::IgnoreFences, &["fence"]),
     (Tamper::ForgetRetry, &["once"]),
-    (Tamper::ForgetEpoch, &["once", "order", "arrives", "leaks"]),
+    (Tamper::ForgetEpoch, &["once", "order", "arrives", "leaks", "storm"]),
     (Tamper::LoseQueue, &["prefix", "arrives"]),
     (Tamper::ForgetClock, &["once", "order"]),
     (Tamper::HandledTooHigh, &["acknowledged", "prefix"]),
