@@ -29,6 +29,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
         "who owns a shard no more cannot know what was taken since: the invariant asked too much",
     ),
     (7869, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
+    (8249, "a row that a later session had taken over was not known for the earlier one"),
     (8433, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
     (10492, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
     (21087, "the loss of an edge passed an acknowledgement that waited behind a look-up"),

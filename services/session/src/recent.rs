@@ -54,12 +54,13 @@ impl Known {
     }
 
     /// Whether it is the row of this parcel's stanza: the very same, or one that its sender sent in
-    /// a session before. One that says the same and came in this session is another one, and so may
-    /// be one without an id.
-    pub(crate) fn came_as(&self, parcel: &Parcel, hash: &HashKey) -> bool {
+    /// a session before; or, if a shard sends it again (`retry`), in one since, which has made the
+    /// row its own. One that says the same and came in this session is another one, and so may be
+    /// one without an id.
+    pub(crate) fn came_as(&self, parcel: &Parcel, retry: bool, hash: &HashKey) -> bool {
         let (Some(key), Some(from)) = (parcel.ingest, &parcel.stanza.from) else { return false };
         let resent = || {
-            parcel.retried == Retried::Perhaps
+            (retry || parcel.retried == Retried::Perhaps)
                 && parcel.stanza.id.is_some()
                 && self.key.hash == key.hash
                 && self.key.session != key.session

@@ -30,7 +30,7 @@ impl Turn<'_, '_> {
                 return self.core.decided(arrival.origin, self.account.dirty);
             }
             let (config, parcel) = (self.core.config.clone(), &arrival.parcel);
-            let is_it = |known: &Known| known.came_as(parcel, &config.hash);
+            let is_it = |known: &Known| known.came_as(parcel, arrival.retry, &config.hash);
             if let Some(at) = self.seek(key.hash, arrival.retry, is_it) {
                 // What comes later waits, so that order is kept.
                 self.account.state = State::Busy;
@@ -89,7 +89,8 @@ impl Turn<'_, '_> {
     /// not taken for it.
     fn came_before(&mut self, row: &Row, arrival: &Arrival) {
         let Ok(mut message) = LogRow::decode(&row.value) else { return };
-        if message.ingest != arrival.parcel.ingest {
+        let resent = arrival.parcel.retried == Retried::Perhaps;
+        if resent && message.ingest != arrival.parcel.ingest {
             message.ingest = arrival.parcel.ingest;
             self.rewrite(row, &message);
         }
@@ -97,10 +98,10 @@ impl Turn<'_, '_> {
 
     /// The row of a parcel's stanza.
     fn find_came<'r>(&self, found: &'r Rows, arrival: &Arrival) -> Option<&'r Row> {
-        let hash = &self.core.config.hash;
+        let (hash, retry) = (&self.core.config.hash, arrival.retry);
         found.rows(0).iter().find(|row| {
             let Ok(row) = LogRow::decode(&row.value) else { return false };
-            Known::of(&row, hash).is_some_and(|known| known.came_as(&arrival.parcel, hash))
+            Known::of(&row, hash).is_some_and(|known| known.came_as(&arrival.parcel, retry, hash))
         })
     }
 
