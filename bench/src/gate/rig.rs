@@ -81,7 +81,7 @@ impl Rig {
             *random += 1;
             *random << 64
         };
-        let mut env = Env { now: self.now, random: &mut draw };
+        let mut env = Env { now: self.now, steady: self.now, random: &mut draw };
         self.worker.handle(input, &mut env);
     }
 

@@ -290,11 +290,14 @@ impl World {
             Down::Enabled { session, .. } => self.online(index, session),
             Down::Resumed { handled, taken, .. } => return self.resumed(index, handled, taken),
             Down::ResumeFailed { why, handled } => return self.not_resumed(index, why, handled),
-            Down::Stanza { number, stanza } => return self.stanza(index, number, &stanza),
+            Down::Stanza { number, stanza, .. } => return self.stanza(index, number, &stanza),
             Down::Handled { number } => return self.handled(index, number),
             Down::Close { .. } => self.lose_socket(index, "is closed"),
             Down::BindRefused(_) => self.lose_socket(index, "is refused"),
-            Down::Challenge { .. } | Down::Verified { .. } | Down::Refused(_) => {}
+            Down::Challenge { .. }
+            | Down::Verified { .. }
+            | Down::Refused(_)
+            | Down::Snapshot { .. } => {}
         }
         Ok(())
     }

@@ -13,6 +13,9 @@ use super::{BEGIN_US, KEY, PLACES, World};
 use crate::invariants::{Checked, durable, hold};
 use crate::ledger::number;
 
+/// What steady clocks show when a run begins: they begin anywhere.
+const STEADY_US: u64 = 5_000_000;
+
 /// A worker and what its node keeps for it.
 pub(crate) struct Node {
     pub(crate) worker: Worker,
@@ -137,12 +140,13 @@ impl World {
         let Some(mut node) = self.nodes.remove(&proc) else { return Ok(()) };
         node.called = false;
         let now = BEGIN_US + self.now + self.jumped + node.ahead;
+        let steady = self.now + STEADY_US;
         let mut outputs = Vec::new();
         {
             let rng = &mut self.rng;
             let mut random = || rng.wide();
-            let mut env = Env { now, random: &mut random };
-            if node.worker.deadline().is_some_and(|at| at <= now) {
+            let mut env = Env { now, steady, random: &mut random };
+            if node.worker.deadline().is_some_and(|at| at <= steady) {
                 node.worker.handle(Input::Timeout, &mut env);
             }
             for input in node.inbox.drain(..) {
@@ -161,7 +165,7 @@ impl World {
         let deadline = node.worker.deadline();
         if let Some(at) = deadline {
             // A deadline that has passed is looked at again soon, not in the same moment for ever.
-            let at = (self.now + at.saturating_sub(now)).max(self.now + 1);
+            let at = (self.now + at.saturating_sub(steady)).max(self.now + 1);
             if node.wake_at.is_none_or(|before| at < before) {
                 node.wake_at = Some(at);
                 self.queue.put(at, Event::Wake(proc));
@@ -253,7 +257,7 @@ impl World {
                 self.given.insert(conn, *session);
             }
             Down::Enabled { session, .. } => self.ledger.taken.restarted(*session),
-            Down::Stanza { number: place, stanza } => {
+            Down::Stanza { number: place, stanza, .. } => {
                 let Some(message) = super::client::message_of(stanza) else { return Ok(()) };
                 let account = self.ledger.messages.get(message).map(|message| message.to);
                 if let (Some(account), Some(log)) = (account, super::client::log_of(stanza)) {
@@ -318,7 +322,7 @@ pub(crate) fn conn_text(conn: ConnId) -> String {
 
 fn down_text(frame: &Down) -> String {
     match frame {
-        Down::Stanza { number: place, stanza } => {
+        Down::Stanza { number: place, stanza, .. } => {
             let what = stanza.id.as_deref().filter(|id| number(id).is_some());
             let log = super::client::log_of(stanza);
             format!("stanza {place} {} {} row {log:?}", stanza.kind.name(), what.unwrap_or("-"))

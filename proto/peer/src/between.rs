@@ -20,10 +20,19 @@ pub enum Between {
     Ack(Ack),
     /// A parcel before the one that came is missing at `source`: `target` sends all that is not
     /// confirmed again.
-    Gap { source: ShardId, target: ShardId },
+    Gap { source: ShardId, source_epoch: Epoch, target: ShardId, target_epoch: Epoch },
 }
 
 impl Between {
+    /// The epoch of the owner that this frame is for; zero where its source does not know.
+    pub fn target_epoch(&self) -> Epoch {
+        match self {
+            Self::Pass(pass) => pass.target_epoch,
+            Self::Ack(ack) => ack.target_epoch,
+            Self::Gap { target_epoch, .. } => *target_epoch,
+        }
+    }
+
     /// The shard that takes this frame.
     pub fn target(&self) -> ShardId {
         match self {
@@ -40,6 +49,9 @@ pub struct Pass {
     pub source: ShardId,
     pub source_epoch: Epoch,
     pub target: ShardId,
+    /// The epoch of the owner that it is for, zero where the source does not know: a frame for an
+    /// owner before is refused.
+    pub target_epoch: Epoch,
     /// The number, from the source's clock.
     pub number: u64,
     /// The number of the parcel sent before this one to the same target and not yet confirmed, or

@@ -37,8 +37,12 @@ pub enum Down {
     },
     /// It does not. `handled` is the durable prefix where it is known (XEP-0198 §5).
     ResumeFailed { why: ResumeRefusal, handled: Option<u64> },
-    /// A stanza for the client, numbered in its session.
-    Stanza { number: u64, stanza: Stanza },
+    /// A stanza for the client, numbered in its session. `log`: its id in the account's log, or
+    /// zero.
+    Stanza { number: u64, log: u64, stanza: Stanza },
+    /// What the session means, for its edge to keep as it is and to report to a later owner. Only
+    /// owners can read or make one. It stands before the answers that depend on it.
+    Snapshot { snapshot: Bytes },
     /// All stanzas of the client up to this number are durable, or, where nothing is to be stored,
     /// handed over.
     Handled { number: u64 },

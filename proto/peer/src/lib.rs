@@ -10,6 +10,7 @@ pub mod down;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod report;
 pub mod shard;
 pub mod up;
 
@@ -17,5 +18,6 @@ pub use between::{Ack, Between, Parcel, Pass, Retried};
 pub use down::{AuthRefusal, BindRefusal, Down, ResumeRefusal};
 pub use ids::{ConnId, Epoch, IngestKey, NodeId, SessionId};
 pub use link::{Downlink, Uplink};
+pub use report::{Complete, Page, Report};
 pub use shard::{SHARDS, ShardId, shard_of};
 pub use up::Up;

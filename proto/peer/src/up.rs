@@ -6,7 +6,7 @@ use xmpp::scram::Hash;
 use xmpp::stanza::Stanza;
 use xmpp::text::Text;
 
-use crate::{ConnId, SessionId};
+use crate::{ConnId, Report, SessionId};
 
 /// What an edge says for one of its connections. `account` is always a bare JID and decides the
 /// shard.
@@ -53,6 +53,12 @@ pub enum Up {
     Taken { account: Jid, session: SessionId, attachment: u32, number: u64 },
     /// The socket is lost; the session may be resumed.
     Lost { account: Jid, session: SessionId, attachment: u32 },
+    /// A shard has a new owner: a stanza that this session's client was given and has not taken.
+    /// All of them, oldest first, stand before the session's [`Up::Report`].
+    Kept { account: Jid, session: SessionId, number: u64, log: u64, stanza: Stanza },
+    /// A shard has a new owner, and this session of it is here. What it has not confirmed follows,
+    /// marked as retries.
+    Report(Box<Report>),
     /// The client closed its stream in order; the session is over (XEP-0198 §5: a closed stream is
     /// not resumed).
     Ended { account: Jid, session: SessionId, attachment: u32 },
@@ -71,7 +77,9 @@ impl Up {
             | Self::Judged { account, .. }
             | Self::Taken { account, .. }
             | Self::Lost { account, .. }
+            | Self::Kept { account, .. }
             | Self::Ended { account, .. } => account,
+            Self::Report(report) => &report.account,
         }
     }
 }

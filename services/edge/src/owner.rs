@@ -43,8 +43,10 @@ pub(crate) fn answer(attachment: &mut Attachment, frame: Down) -> Option<Answer>
         Down::ResumeFailed { why, handled } => {
             Answer::ResumeFailed { why: resume_refusal(why), handled }
         }
-        Down::Stanza { number, stanza } => Answer::Stanza { number, stanza },
+        Down::Stanza { number, stanza, .. } => Answer::Stanza { number, stanza },
         Down::Handled { number } => Answer::Handled { number },
+        // For the attachment, which has heard it.
+        Down::Snapshot { .. } => return None,
         Down::Close { condition } => Answer::Close { condition },
     })
 }

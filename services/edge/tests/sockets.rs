@@ -180,7 +180,7 @@ fn a_client_that_takes_nothing_is_let_go() {
     let mut number = 0;
     while metrics.slow_readers.value() == 0 {
         number += 1;
-        node.owner.down(conn, Down::Stanza { number, stanza: stanza.clone() });
+        node.owner.down(conn, Down::Stanza { number, log: 0, stanza: stanza.clone() });
         // What the kernel takes is the kernel's; then our bound holds.
         assert!(number < 10_000, "40 MB for a client that takes nothing");
         std::thread::sleep(Duration::from_micros(200));

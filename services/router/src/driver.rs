@@ -150,14 +150,15 @@ impl WorkerDriver {
         let mut worker = Worker::new(self.router.config.clone(), self.index, count, now_us());
         let mut random = Random::new();
         let mut inputs = Vec::new();
-        let mut gauges_at = Instant::now();
+        let begun = Instant::now();
+        let mut gauges_at = begun;
         loop {
-            self.wait(&worker, gauges_at).await;
+            self.wait(&worker, begun, gauges_at).await;
             let mailbox = &self.router.mailboxes[usize::from(self.index)];
             mailbox.take(&mut inputs);
             let mut draw = || random.next();
-            let mut env = Env { now: now_us(), random: &mut draw };
-            if worker.deadline().is_some_and(|at| at <= env.now) {
+            let mut env = Env { now: now_us(), steady: steady_us(begun), random: &mut draw };
+            if worker.deadline().is_some_and(|at| at <= env.steady) {
                 worker.handle(Input::Timeout, &mut env);
             }
             for input in inputs.drain(..) {
@@ -179,12 +180,12 @@ impl WorkerDriver {
     }
 
     /// Waits for the mailbox, the worker's deadline, or the time to bring the gauges up to date.
-    async fn wait(&self, worker: &Worker, gauges_at: Instant) {
+    async fn wait(&self, worker: &Worker, begun: Instant, gauges_at: Instant) {
         let mailbox = &self.router.mailboxes[usize::from(self.index)];
         let idle = GAUGES.saturating_sub(gauges_at.elapsed()) + Duration::from_millis(1);
-        let until = worker
-            .deadline()
-            .map_or(idle, |at| idle.min(Duration::from_micros(at.saturating_sub(now_us()))));
+        let until = worker.deadline().map_or(idle, |at| {
+            idle.min(Duration::from_micros(at.saturating_sub(steady_us(begun))))
+        });
         tokio::select! {
             biased;
             () = mailbox.wait() => {}
@@ -306,4 +307,9 @@ fn count(counters: &[AtomicU64; 3], kind: &str) {
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since a worker began, which go on evenly whatever becomes of the time of day.
+fn steady_us(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

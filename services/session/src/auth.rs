@@ -124,7 +124,7 @@ mod tests {
     fn login(is: Is) -> Login {
         let domains = vec!["montague.example".to_owned()];
         let config = Config::new(domains, HashKey(1, 2), [7; 32], Modules::new(&[]));
-        let core = Core::new(ShardId(0), Epoch(1), None, Arc::new(config), 1);
+        let core = Core::new(ShardId(0), Epoch(1), None, Arc::new(config), (1, 1));
         let romeo = Jid::parse("romeo@montague.example").expect("a JID");
         let mut login = Login { core, table: MemTable::new(), romeo };
         if is != Is::Unknown {

@@ -38,6 +38,11 @@ impl Config {
         }
     }
 
+    /// How long a lost session waits to be resumed, in microseconds.
+    pub(crate) fn resume_us(&self) -> u64 {
+        u64::from(self.resume_s) * 1_000_000
+    }
+
     /// Whether a JID's domain is served here.
     pub fn serves(&self, jid: &Jid) -> bool {
         self.domains.iter().any(|domain| domain == jid.domain())

@@ -35,8 +35,8 @@ pub struct Session {
     pub(crate) resends_until: u64,
     /// What modules know of it.
     pub marks: Marks,
-    /// When it was lost, in microseconds; zero while attached.
-    pub(crate) lost_us: u64,
+    /// Until when it waits to be resumed, by the steady clock; zero while attached.
+    pub(crate) expires_us: u64,
     /// A connection that resumes it, once all it had handed over is durable.
     pub(crate) resuming: Option<Resuming>,
     /// An orderly stop has stored it.
@@ -355,7 +355,7 @@ impl Session {
             interested: false,
             resends_until: 0,
             marks: Marks::default(),
-            lost_us: 0,
+            expires_us: 0,
             resuming: None,
             stored: true,
             unstored: 0,

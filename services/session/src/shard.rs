@@ -34,8 +34,10 @@ pub(crate) use self::work::{Arrival, Arrived, Origin, Waiting, Work};
 
 /// What the outside lends for one input: the time and random bits.
 pub struct Env<'a> {
-    /// Microseconds since 1970.
+    /// Microseconds since 1970: may jump.
     pub now: u64,
+    /// Microseconds of a clock that never jumps, from any beginning. Deadlines are of this one.
+    pub steady: u64,
     /// A source of random bits, fit for secrets.
     pub random: &'a mut dyn FnMut() -> u128,
 }
@@ -110,10 +112,10 @@ impl Shard {
         epoch: Epoch,
         before: Option<Clock>,
         config: Arc<Config>,
-        now: u64,
+        env: &Env<'_>,
     ) -> Self {
         Self {
-            core: Core::new(id, epoch, before, config, now),
+            core: Core::new(id, epoch, before, config, (env.now, env.steady)),
             accounts: HashMap::new(),
             stop: Stop::No,
             unstored: VecDeque::new(),
@@ -132,7 +134,7 @@ impl Shard {
 
     /// Takes one input and decides everything that follows from it.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
-        self.core.advance(env.now);
+        self.core.advance(env.now, env.steady);
         match input {
             Input::Up(frame) => self.handle_up(frame, env),
             Input::Between(frame) => self.handle_between(frame, env),
@@ -150,7 +152,7 @@ impl Shard {
         self.core.out.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due, in microseconds since 1970.
+    /// When [`Input::Timeout`] is due, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
         self.core.timers.next()
     }
@@ -174,7 +176,7 @@ impl Shard {
 
     /// The batch in flight is durable: what waited for it is released.
     pub fn committed(&mut self, env: &mut Env<'_>) {
-        self.core.advance(env.now);
+        self.core.advance(env.now, env.steady);
         let reading = self.core.tickets.values().map(|asked| asked.committed).min();
         let released = self.core.commits.done(reading);
         for effect in released {
@@ -262,8 +264,8 @@ mod tests {
     fn so_much_waits_for_an_account_and_the_rest_is_refused() {
         let domains = vec!["capulet.example".to_owned()];
         let config = Config::new(domains, HashKey(1, 2), [7; 32], Modules::new(&[]));
-        let mut shard = Shard::new(ShardId(0), Epoch(1), None, Arc::new(config), 1);
-        let mut env = Env { now: 1, random: &mut || 4 };
+        let mut env = Env { now: 1, steady: 1, random: &mut || 4 };
+        let mut shard = Shard::new(ShardId(0), Epoch(1), None, Arc::new(config), &env);
         let account = Jid::parse("juliet@capulet.example").expect("a JID");
         let edge = NodeId { number: 1, incarnation: 1 };
         let mut refused = Vec::new();

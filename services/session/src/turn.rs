@@ -76,6 +76,8 @@ impl Turn<'_, '_> {
                     self.end(session);
                 }
             }
+            // A shard that rebuilds has taken them (`rebuild`).
+            Up::Kept { .. } | Up::Report(_) => {}
             Up::Challenge { .. } | Up::Verify { .. } => {
                 unreachable!("logins are not an account's work: shard::drive answers them")
             }
@@ -172,7 +174,8 @@ impl Turn<'_, '_> {
         let number = out.release(stanza.clone(), logged.id());
         let overflows = out.overflows();
         if let Some(conn) = session.conn {
-            self.core.down(conn, Down::Stanza { number, stanza });
+            let log = logged.id();
+            self.core.down(conn, Down::Stanza { number, log, stanza });
         }
         if overflows {
             self.cut(id, xmpp::error::StreamCondition::ResourceConstraint);
@@ -269,7 +272,7 @@ impl Turn<'_, '_> {
     pub(crate) fn cursor_moved(&mut self) {
         if self.account.inbox.moved() && !self.account.inbox.timer {
             self.account.inbox.timer = true;
-            let at = self.core.now + limits::CURSOR_US;
+            let at = self.core.clock + limits::CURSOR_US;
             self.core.timers.set(at, Timer::Cursor(self.account.jid.clone()));
         }
     }

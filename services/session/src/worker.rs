@@ -108,7 +108,7 @@ pub struct Worker {
     fallen: BTreeMap<ShardId, Fallen>,
     /// Who waits for an answer of which shard.
     owed: Owed,
-    /// The time of the last input.
+    /// The steady time of the last input.
     now: u64,
     /// Frames between shards of this worker.
     inside: VecDeque<Between>,
@@ -142,7 +142,7 @@ impl Worker {
             turn: ShardId(0),
             fallen: BTreeMap::new(),
             owed: Owed::default(),
-            now,
+            now: 0,
             inside: VecDeque::new(),
             out: VecDeque::new(),
             stop: Stop::No,
@@ -151,7 +151,7 @@ impl Worker {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
-        self.now = env.now;
+        self.now = env.steady;
         match input {
             Input::Up(shard, frame) => {
                 self.owed.asks(shard, &frame);
@@ -193,7 +193,7 @@ impl Worker {
         self.out.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due, in microseconds since 1970.
+    /// When [`Input::Timeout`] is due, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
         let retry = self.flight.as_ref().and_then(Flight::retry_at);
         self.deadlines.next().into_iter().chain(retry).min()
@@ -295,7 +295,7 @@ impl Worker {
     }
 
     fn timeout(&mut self, env: &mut Env<'_>) {
-        let now = env.now;
+        let now = env.steady;
         for id in self.deadlines.due(now) {
             match self.slots.get(&id) {
                 Some(Slot::Claiming(_)) => self.retry_claim(id),

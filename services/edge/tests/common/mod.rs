@@ -75,7 +75,7 @@ impl Owner {
                 let jid = Jid::parse(&format!("{account}/r{}", session.0)).expect("a JID");
                 self.down(*conn, Down::Bound { session, jid, epoch: Epoch(1) });
                 for (number, stanza) in (1..).zip(&*self.waiting.lock().expect("waiting")) {
-                    self.down(*conn, Down::Stanza { number, stanza: stanza.clone() });
+                    self.down(*conn, Down::Stanza { number, log: 0, stanza: stanza.clone() });
                 }
             }
             Up::Stanza { session, number, stanza, .. } => {
@@ -84,7 +84,10 @@ impl Owner {
                 if self.confirms.load(std::sync::atomic::Ordering::SeqCst) {
                     let conn = self.bound.lock().expect("bound")[session.0 as usize - 1];
                     self.down(conn, Down::Handled { number: *number });
-                    self.down(conn, Down::Stanza { number: *number, stanza: stanza.clone() });
+                    self.down(
+                        conn,
+                        Down::Stanza { number: *number, log: 0, stanza: stanza.clone() },
+                    );
                 }
             }
             _ => {}

@@ -79,9 +79,13 @@ pub(crate) struct Core {
     pub(crate) id: ShardId,
     pub(crate) epoch: Epoch,
     pub(crate) config: Arc<Config>,
+    /// The time of day, for ids and stamps.
     pub(crate) now: u64,
+    /// The steady clock, for whatever is to happen after a while.
+    pub(crate) clock: u64,
     pub(crate) last_id: u64,
-    /// Time that does not jump: what passes between two inputs, unless that is above [`STEP_US`].
+    /// Time that the shard has lived through: what passes between two inputs, unless that is
+    /// above [`STEP_US`].
     pub(crate) steady_us: u64,
     /// When the last gap began (the owner before stopped, or the clock jumped), and in steady time
     /// when it ended.
@@ -115,18 +119,19 @@ impl Core {
         epoch: Epoch,
         before: Option<Clock>,
         config: Arc<Config>,
-        now: u64,
+        (now, clock): (u64, u64),
     ) -> Self {
         let last_id = before.map_or(0, |clock| clock.last);
         let since = before.map_or(0, |clock| clock.since);
         let mut timers = Timers::default();
         // Shards do not sweep all at once.
-        timers.set(now + 30_000_000 + u64::from(id.0) * 1000, Timer::Sweep);
+        timers.set(clock + 30_000_000 + u64::from(id.0) * 1000, Timer::Sweep);
         Self {
             id,
             epoch,
             config,
             now,
+            clock,
             last_id,
             steady_us: 0,
             gap: (last_id.min(since + limits::RETRY_HORIZON_US), 0),
@@ -148,7 +153,8 @@ impl Core {
     }
 
     /// Time goes on.
-    pub(crate) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: u64, clock: u64) {
+        self.clock = clock;
         let step = now.saturating_sub(self.now);
         if step > STEP_US {
             // A second gap within the horizon of the first must not hide what was before that.
@@ -225,13 +231,14 @@ impl Core {
             source: self.id,
             source_epoch: self.epoch,
             target,
+            target_epoch: Epoch(0),
             number,
             prev: window.last(),
             retry,
             parcel,
         };
         if self.watched.insert(target) {
-            self.timers.set(self.now + WINDOW_RETRY_US, Timer::Window(target, number));
+            self.timers.set(self.clock + WINDOW_RETRY_US, Timer::Window(target, number));
         }
         if held {
             window.held_after = after;

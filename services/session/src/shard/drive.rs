@@ -121,7 +121,7 @@ impl Shard {
         if pass.source_epoch > incoming.epoch {
             incoming.begin(pass.source_epoch);
         }
-        if incoming.take(&pass, env.now) {
+        if incoming.take(&pass, env.steady) {
             let to = pass.parcel.to.clone();
             let origin = Arrived::There(source, number);
             let arrival = Arrival { parcel: pass.parcel, retry: pass.retry, origin };
@@ -130,7 +130,12 @@ impl Shard {
             let (epoch, number) = (incoming.epoch, incoming.settled());
             self.core.acknowledge(source, epoch, number);
         } else {
-            let gap = Between::Gap { source: self.core.id, target: source };
+            let gap = Between::Gap {
+                source: self.core.id,
+                source_epoch: self.core.epoch,
+                target: source,
+                target_epoch: pass.source_epoch,
+            };
             self.core.out.push_back(Output::Between(gap));
         }
     }
@@ -172,7 +177,7 @@ impl Shard {
                 let account = account.clone();
                 self.turn_away(&account);
             }
-            let at = self.core.now + limits::STORE_RETRY_US;
+            let at = self.core.clock + limits::STORE_RETRY_US;
             self.core.timers.set(at, Timer::Read(ticket));
             return;
         }
@@ -278,7 +283,7 @@ impl Shard {
 
     /// Gives an account something to decide, now or when it can.
     pub(super) fn work(&mut self, jid: Jid, work: Work, env: &mut Env<'_>) {
-        let now = self.core.now;
+        let now = self.core.clock;
         let account = match self.accounts.get_mut(&jid) {
             Some(account) => account,
             None => {
@@ -429,7 +434,7 @@ impl Shard {
     }
 
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>) {
-        while let Some(timer) = self.core.timers.pop(env.now) {
+        while let Some(timer) = self.core.timers.pop(env.steady) {
             match timer {
                 Timer::Resume(jid, session) => {
                     self.turn(&jid, env, |turn| turn.expire(session));
@@ -445,7 +450,7 @@ impl Shard {
                         // more and, having nothing to write, never learns of it.
                         self.core.commits.prove();
                     }
-                    self.core.timers.set(env.now + SWEEP_US, Timer::Sweep);
+                    self.core.timers.set(env.steady + SWEEP_US, Timer::Sweep);
                 }
             }
         }
@@ -464,13 +469,13 @@ impl Shard {
             // write would never learn of it.
             self.core.commits.prove();
         }
-        let again = self.core.now + super::core::WINDOW_RETRY_US * wait;
+        let again = self.core.clock + super::core::WINDOW_RETRY_US * wait;
         self.core.timers.set(again, Timer::Window(target, first));
     }
 
     /// Drops accounts and windows at rest.
     fn sweep(&mut self) {
-        let (now, committed) = (self.core.now, self.core.commits.committed());
+        let (now, committed) = (self.core.clock, self.core.commits.committed());
         let steady_us = self.core.steady_us;
         self.accounts.retain(|_, account| {
             account.recent.take_if(|recent| recent.is_over(steady_us));

@@ -30,7 +30,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// Wakes at `at` (microseconds since 1970) or soon after.
+    /// Wakes at `at` (by the steady clock) or soon after.
     pub(crate) fn set(&mut self, at: u64, timer: Timer) {
         self.count += 1;
         self.due.insert((at, self.count), timer);

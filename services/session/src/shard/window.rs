@@ -215,7 +215,16 @@ mod tests {
         let to = Jid::parse("romeo@montague.example").expect("a JID");
         let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
         let (source, target) = (ShardId(1), ShardId(2));
-        Pass { source, source_epoch: Epoch(1), target, number, prev: 0, retry: false, parcel }
+        Pass {
+            source,
+            source_epoch: Epoch(1),
+            target,
+            target_epoch: Epoch(0),
+            number,
+            prev: 0,
+            retry: false,
+            parcel,
+        }
     }
 
     #[test]

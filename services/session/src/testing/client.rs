@@ -117,7 +117,7 @@ impl Client {
             return Vec::new();
         }
         match frame {
-            Down::Stanza { number, stanza } => {
+            Down::Stanza { number, stanza, .. } => {
                 assert_eq!(number, self.received + 1, "{}: a number was left out", self.jid);
                 self.received = number;
                 self.happened.push_back(Happened::Stanza(stanza));
@@ -172,7 +172,10 @@ impl Client {
                 self.half = None;
                 self.happened.push_back(Happened::Closed(condition));
             }
-            Down::Challenge { .. } | Down::Verified { .. } | Down::Refused(_) => {}
+            Down::Challenge { .. }
+            | Down::Verified { .. }
+            | Down::Refused(_)
+            | Down::Snapshot { .. } => {}
         }
         Vec::new()
     }

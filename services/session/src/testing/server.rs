@@ -167,7 +167,7 @@ impl Server {
     fn handle(&mut self, index: u16, input: Input) {
         let seed = &mut self.seed;
         let mut random = || u128::from(next(seed)) << 64 | u128::from(next(seed));
-        let mut env = Env { now: self.now, random: &mut random };
+        let mut env = Env { now: self.now, steady: self.now, random: &mut random };
         let Some(worker) = self.workers.get_mut(usize::from(index)) else { return };
         worker.handle(input, &mut env);
         let mut outputs = Vec::new();

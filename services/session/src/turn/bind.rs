@@ -74,7 +74,7 @@ impl Turn<'_, '_> {
     fn make_room(&mut self) -> bool {
         while self.account.sessions.len() >= self.core.config.resources_max {
             let lost = self.account.sessions().filter(|s| s.conn.is_none() && s.resuming.is_none());
-            let Some(id) = lost.min_by_key(|session| session.lost_us).map(|session| session.id)
+            let Some(id) = lost.min_by_key(|session| session.expires_us).map(|session| session.id)
             else {
                 return false;
             };
@@ -122,11 +122,10 @@ impl Turn<'_, '_> {
             return;
         }
         self.write_passing();
-        let at = self.core.now + u64::from(self.core.config.resume_s) * 1_000_000;
-        let now = self.core.now;
+        let at = self.core.clock + self.core.config.resume_us();
         if let Some(session) = self.account.session_mut(id) {
             session.conn = None;
-            session.lost_us = now;
+            session.expires_us = at;
             self.core.timers.set(at, Timer::Resume(self.account.jid.clone(), id));
         }
     }
@@ -146,9 +145,8 @@ impl Turn<'_, '_> {
     /// The time of a lost session is over, unless its client has come back.
     pub(crate) fn expire(&mut self, id: SessionId) {
         let Some(session) = self.account.session(id) else { return };
-        let until = session.lost_us + u64::from(self.core.config.resume_s) * 1_000_000;
-        let lost = session.conn.is_none() && session.resuming.is_none() && session.lost_us != 0;
-        if lost && until <= self.core.now {
+        let lost = session.conn.is_none() && session.resuming.is_none() && session.expires_us != 0;
+        if lost && session.expires_us <= self.core.clock {
             self.end(id);
         }
     }

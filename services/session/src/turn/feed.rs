@@ -177,7 +177,7 @@ impl Turn<'_, '_> {
         let Some(session) = self.account.session_mut(id) else { return };
         let number = session.outbound.release(stanza.clone(), log);
         if let Some(conn) = session.conn {
-            self.core.down(conn, peer::Down::Stanza { number, stanza });
+            self.core.down(conn, peer::Down::Stanza { number, log, stanza });
         }
     }
 

@@ -23,8 +23,8 @@ impl Turn<'_, '_> {
 
     /// A message is going to be delivered without a row.
     pub(super) fn pass_by(&mut self, id: u64, row: Value) {
-        if self.account.passing.begin(id, row, self.core.now) {
-            let at = self.core.now + limits::UNWRITTEN_US;
+        if self.account.passing.begin(id, row, self.core.clock) {
+            let at = self.core.clock + limits::UNWRITTEN_US;
             self.core.timers.set(at, Timer::Unwritten(self.account.jid.clone()));
         }
     }
@@ -50,7 +50,7 @@ impl Turn<'_, '_> {
 
     /// Nobody has taken a message in time.
     pub(crate) fn passing_timeout(&mut self) {
-        let (due, next) = self.account.passing.timeout(self.core.now);
+        let (due, next) = self.account.passing.timeout(self.core.clock);
         self.write_due(due);
         if let Some(at) = next {
             self.core.timers.set(at, Timer::Unwritten(self.account.jid.clone()));

@@ -82,7 +82,7 @@ impl Turn<'_, '_> {
             }
         };
         session.conn = Some(conn);
-        session.lost_us = 0;
+        session.expires_us = 0;
         if session.resends_until != 0 {
             // Its client goes on with what it had begun to send again.
             session.resends_until = resends_until;
@@ -109,7 +109,8 @@ impl Turn<'_, '_> {
             },
         );
         for released in session.outbound.untaken() {
-            let frame = Down::Stanza { number: released.number, stanza: released.stanza.clone() };
+            let (number, log) = (released.number, released.log);
+            let frame = Down::Stanza { number, log, stanza: released.stanza.clone() };
             self.core.down(conn, frame);
         }
     }

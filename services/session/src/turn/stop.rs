@@ -52,7 +52,12 @@ impl Turn<'_, '_> {
     }
 
     fn row(&self, session: &Session) -> SessionRow {
-        let lost_us = if session.lost_us == 0 { self.core.now } else { session.lost_us };
+        let left = match session.expires_us {
+            0 => self.core.config.resume_us(),
+            at => at.saturating_sub(self.core.clock),
+        };
+        // Another process reads it, whose steady clock is another one.
+        let lost_us = self.core.now - self.core.config.resume_us().saturating_sub(left);
         let queue = session
             .outbound
             .untaken()
@@ -109,8 +114,9 @@ impl Turn<'_, '_> {
             // The list came from one within its limit.
             let _ = session.directed.sent(PresenceType::Available, to, false);
         }
-        session.lost_us = row.lost_us;
-        let at = row.lost_us + u64::from(self.core.config.resume_s) * 1_000_000;
+        let gone = self.core.now.saturating_sub(row.lost_us);
+        let at = self.core.clock + self.core.config.resume_us().saturating_sub(gone);
+        session.expires_us = at.max(1);
         self.core.timers.set(at, Timer::Resume(self.account.jid.clone(), row.id));
         self.account.sessions.push(Box::new(session));
     }

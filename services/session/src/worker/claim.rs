@@ -59,7 +59,7 @@ impl Worker {
             Some((rows, fence, clock))
         });
         let Some((rows, fence, clock)) = rows else {
-            return self.deadlines.set(id, Some(env.now + STORE_RETRY_US));
+            return self.deadlines.set(id, Some(env.steady + STORE_RETRY_US));
         };
         let epoch = Epoch(fence.map_or(0, |fence| fence.epoch.0) + 1);
         // Above what the owner before used for its last commit, so that no commit of ours is taken
@@ -89,10 +89,10 @@ impl Worker {
         if result.is_err() {
             // Somebody else was faster, or it is not known: read again. An epoch that was raised in
             // vain harms nobody.
-            return self.deadlines.set(id, Some(env.now + STORE_RETRY_US));
+            return self.deadlines.set(id, Some(env.steady + STORE_RETRY_US));
         }
         let waiting = std::mem::take(&mut claim.waiting);
-        let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env.now);
+        let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
         self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
         self.collect(id);
         for mut input in waiting {

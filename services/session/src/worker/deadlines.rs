@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peer::ShardId;
 
-/// Deadlines of shards, in microseconds since 1970.
+/// Deadlines of shards, by the steady clock.
 #[derive(Default)]
 pub(super) struct Deadlines {
     of: BTreeMap<ShardId, u64>,

@@ -98,7 +98,7 @@ impl Worker {
             }
             Err(CommitError::Unknown) => self.settle_flight(),
             Err(CommitError::Unavailable) => {
-                flight.retry = Some((env.now + STORE_RETRY_US, Next::Resubmit));
+                flight.retry = Some((env.steady + STORE_RETRY_US, Next::Resubmit));
             }
             Err(error) => self.refused(&error),
         }
@@ -190,7 +190,7 @@ impl Worker {
             Ok(Ok(Some(clock))) if clock.op_id == flight.op_id => self.landed(env),
             Ok(Ok(_)) => self.resubmit(),
             Ok(Err(_)) | Err(_) => {
-                flight.retry = Some((env.now + STORE_RETRY_US, Next::Settle));
+                flight.retry = Some((env.steady + STORE_RETRY_US, Next::Settle));
             }
         }
     }
