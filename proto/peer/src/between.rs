@@ -8,11 +8,11 @@
 use xmpp::jid::Jid;
 use xmpp::stanza::Stanza;
 
-use crate::{Epoch, IngestKey, ShardId};
+use crate::{Epoch, IngestKey, Owner, ShardId};
 
 /// What one shard says to another.
 #[expect(clippy::large_enum_variant, reason = "parcels are the rule; a box would cost each one")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Between {
     /// A parcel.
     Pass(Pass),
@@ -24,6 +24,16 @@ pub enum Between {
 }
 
 impl Between {
+    /// The owner that speaks.
+    pub fn source(&self) -> Owner {
+        let (shard, epoch) = match self {
+            Self::Pass(pass) => (pass.source, pass.source_epoch),
+            Self::Ack(ack) => (ack.source, ack.source_epoch),
+            Self::Gap { source, source_epoch, .. } => (*source, *source_epoch),
+        };
+        Owner { shard, epoch }
+    }
+
     /// The epoch of the owner that this frame is for; zero where its source does not know.
     pub fn target_epoch(&self) -> Epoch {
         match self {
@@ -44,7 +54,7 @@ impl Between {
 }
 
 /// One parcel in a window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pass {
     pub source: ShardId,
     pub source_epoch: Epoch,
@@ -63,7 +73,7 @@ pub struct Pass {
 }
 
 /// A stanza on its way between two accounts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parcel {
     /// The bare JID of the receiving entity; the stanza's `to` may be a full JID.
     pub to: Jid,
@@ -88,7 +98,7 @@ pub enum Retried {
 
 /// All parcels from `target` up to `number` were taken by `source`, and what they led to is
 /// durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     pub source: ShardId,
     pub source_epoch: Epoch,

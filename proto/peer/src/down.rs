@@ -8,7 +8,7 @@ use xmpp::stanza::Stanza;
 use crate::{Epoch, SessionId};
 
 /// What an owner says to one connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Down {
     /// The salt and iteration count of the account for the hash that was asked for (RFC 5802 §5).
     /// The same in form for accounts that do not exist.

@@ -3,10 +3,12 @@
 //! Three kinds of frame, each a closed enum: [`Up`] from an edge to the owner of an account,
 //! [`Down`] from that owner to one client connection of an edge, and [`Between`] from the owner of
 //! one shard to the owner of another. Inside one process they are handed over as they are; between
-//! processes they are encoded by the codec.
+//! processes they travel in a [`Frame`], which [`codec`] turns into bytes.
 
 pub mod between;
+pub mod codec;
 pub mod down;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod link;
@@ -16,6 +18,7 @@ pub mod up;
 
 pub use between::{Ack, Between, Parcel, Pass, Retried};
 pub use down::{AuthRefusal, BindRefusal, Down, ResumeRefusal};
+pub use frame::{Epochs, Frame, Owner, Place};
 pub use ids::{ConnId, Epoch, IngestKey, NodeId, SessionId};
 pub use link::{Downlink, Uplink};
 pub use report::{Complete, Page, Report};

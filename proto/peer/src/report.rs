@@ -7,7 +7,7 @@ use xmpp::jid::Jid;
 use crate::{ConnId, Epoch, NodeId, SessionId, ShardId};
 
 /// One session, as the edge that has its socket knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub conn: ConnId,
     /// The bare JID.
@@ -35,7 +35,7 @@ pub struct Complete {
 }
 
 /// A part of a shard's memory, from the owner that gives it up to the next one (a planned move).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub shard: ShardId,
     /// The epoch of the owner that gives it up.

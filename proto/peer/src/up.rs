@@ -10,7 +10,7 @@ use crate::{ConnId, Report, SessionId};
 
 /// What an edge says for one of its connections. `account` is always a bare JID and decides the
 /// shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Up {
     /// The client wants to log in: which salt and iteration count? Answered by `Down::Challenge` or
     /// `Down::Refused`.

@@ -120,6 +120,27 @@ impl Jid {
         }
     }
 
+    /// Reads an address that [`Jid::as_str`] gave: by this server or another node of it, in a row
+    /// or a frame. It is cut into its parts and these are measured; that it is normalised is
+    /// trusted, so nothing else is looked at.
+    ///
+    /// # Errors
+    /// A part that is empty or too long.
+    pub fn trusted(text: &str) -> Result<Jid, JidError> {
+        let (bare, resource) = match cut(text, b'/') {
+            Some((bare, resource)) => (bare, Some(resource)),
+            None => (text, None),
+        };
+        let (local, domain) = match cut(bare, b'@') {
+            Some((local, domain)) => (Some(local), domain),
+            None => (None, bare),
+        };
+        measured(Part::Domain, domain)?;
+        local.map_or(Ok(()), |local| measured(Part::Local, local))?;
+        resource.map_or(Ok(()), |resource| measured(Part::Resource, resource))?;
+        Ok(Jid::assembled(Arc::from(text), local, domain))
+    }
+
     /// Makes an address of its parts, each prepared as [`Jid::parse`] does.
     ///
     /// # Errors
@@ -249,6 +270,14 @@ impl Jid {
 fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
     let at = memchr::memchr(byte, text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+fn measured(part: Part, text: &str) -> Result<(), JidError> {
+    match text.len() {
+        0 => Err(JidError { part, reason: Reason::Empty }),
+        1..=PART_BYTES_MAX => Ok(()),
+        _ => Err(JidError { part, reason: Reason::TooLong }),
+    }
 }
 
 fn domain_start(local: Option<&str>) -> usize {

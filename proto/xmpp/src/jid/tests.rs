@@ -51,6 +51,30 @@ fn check_whole(jid: &Jid) {
 }
 
 #[test]
+fn what_was_normalised_is_only_cut_and_measured() {
+    for text in ["a.example", "a@b", "a@b/c", "b/c@d/e", "ünï@exämple/ß ✓"] {
+        let parsed = Jid::parse(text).unwrap();
+        let again = Jid::trusted(parsed.as_str()).unwrap();
+        assert_eq!(again, parsed);
+        check_whole(&again);
+        assert_eq!(again.to_bare(), parsed.to_bare());
+    }
+    let most = "a".repeat(PART_BYTES_MAX);
+    assert!(Jid::trusted(&format!("{most}@{most}/{most}")).is_ok());
+    for (text, part, reason) in [
+        (String::new(), Part::Domain, Reason::Empty),
+        ("@b".into(), Part::Local, Reason::Empty),
+        ("a@".into(), Part::Domain, Reason::Empty),
+        ("a@b/".into(), Part::Resource, Reason::Empty),
+        (format!("{most}a@b"), Part::Local, Reason::TooLong),
+        (format!("{most}a"), Part::Domain, Reason::TooLong),
+        (format!("b/{most}a"), Part::Resource, Reason::TooLong),
+    ] {
+        assert_eq!(Jid::trusted(&text), Err(JidError { part, reason }), "{text:.20}");
+    }
+}
+
+#[test]
 fn an_address_is_small() {
     assert_eq!(size_of::<Jid>(), 24);
     assert_eq!(size_of::<Option<Jid>>(), 24);
