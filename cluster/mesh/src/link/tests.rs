@@ -1,0 +1,367 @@
+//! Links between nodes of one process, over loopback.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{CONTROL, CallError, CallRefusal, Class, Frame, SendError, Service, Settings};
+use crate::testing::{Book, Maker, Seen, name, now, start, until};
+use crate::{Link, LinkError, Mesh, Refusal};
+
+fn work(shard: u16, body: &str) -> Frame {
+    Frame { class: Class::Work, shard, body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+fn reserved(shard: u16, body: &str) -> Frame {
+    Frame { class: Class::Reserved, ..work(shard, body) }
+}
+
+/// Two linked nodes: meshes, books, and the link as each sees it.
+async fn pair(settings: Settings) -> [(Mesh, Arc<Book>, Link); 2] {
+    let maker = Maker::new(1);
+    let (a, in_a) = start(maker.credentials("a", "router"), settings);
+    let (b, in_b) = start(maker.credentials("b", "router+control"), settings);
+    let from_a = a.dial(b.address().unwrap(), Some(&name("b"))).await.unwrap();
+    until("the other end", || b.link(&name("a")).is_some()).await;
+    let from_b = b.link(&name("a")).unwrap();
+    [(a, in_a, from_a), (b, in_b, from_b)]
+}
+
+#[tokio::test]
+async fn frames_arrive_in_order_and_calls_are_answered() {
+    let [(a, _, from_a), (b, in_b, from_b)] = pair(Settings::default()).await;
+    let long = "x".repeat(100_000);
+    for turn in 0..50 {
+        for shard in [0, 1, 2, 4095, CONTROL] {
+            from_a.try_send(work(shard, &format!("{turn}"))).unwrap();
+            from_a.try_send(reserved(shard, &format!("r{turn}"))).unwrap();
+        }
+        if turn % 2 == 0 {
+            from_a.try_send(work(7, &long)).unwrap();
+        }
+    }
+    until("all frames", || in_b.count(|it| matches!(it, Seen::Frame(..))) == 525).await;
+    let mut by_shard: BTreeMap<u16, Vec<Bytes>> = BTreeMap::new();
+    for seen in in_b.seen() {
+        if let Seen::Frame(generation, shard, body) = seen {
+            assert_eq!(generation, from_b.generation());
+            by_shard.entry(shard).or_default().push(body);
+        }
+    }
+    let want: Vec<_> = (0..50).flat_map(|it| [format!("{it}"), format!("r{it}")]).collect();
+    for shard in [0, 1, 2, 4095, CONTROL] {
+        assert_eq!(by_shard[&shard], want, "{shard}");
+    }
+    assert!(by_shard[&7].iter().all(|it| *it == long));
+    until("credit", || from_a.under_way() == (0, 0)).await;
+
+    let second = Duration::from_secs(1);
+    let asked = |service, within| from_a.call(service, Bytes::from_static(b"12345"), within);
+    assert_eq!(asked(Service::Raft, second).await.unwrap(), "a Raft 5");
+    let busy = CallError::Refused(CallRefusal::Busy);
+    assert_eq!(asked(Service::Store, second).await, Err(busy));
+    assert_eq!(asked(Service::Shard, Duration::from_millis(50)).await, Err(CallError::Lost));
+    assert_eq!(from_b.call(Service::Control, Bytes::new(), second).await.unwrap(), "b Control 0");
+    let gone = b.call(&name("c"), Service::Raft, Bytes::new(), second).await;
+    assert_eq!(gone, Err(CallError::NoLink));
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn the_end_is_told_once_and_an_old_link_refuses() {
+    let [(a, in_a, old), (b, in_b, _)] = pair(Settings::default()).await;
+    assert_eq!(in_a.seen(), [Seen::Up("b".into(), 1)]);
+    old.close();
+    old.close();
+    until("both ends", || !old.is_up() && b.link(&name("a")).is_none()).await;
+    let new = a.dial(b.address().unwrap(), None).await.unwrap();
+    until("the new end", || b.link(&name("a")).is_some()).await;
+    assert!(new.generation() > old.generation());
+    assert_eq!(old.try_send(work(1, "late")), Err(SendError::Gone));
+    new.try_send(work(1, "new")).unwrap();
+    until("the frame", || in_b.seen().len() == 4).await;
+    let a_saw =
+        [Seen::Up("b".into(), 1), Seen::Down(1, LinkError::Closed), Seen::Up("b".into(), 2)];
+    assert_eq!(in_a.seen(), a_saw);
+    let b_saw = [
+        Seen::Up("a".into(), 1),
+        Seen::Down(1, LinkError::ClosedByPeer),
+        Seen::Up("a".into(), 2),
+        Seen::Frame(2, 1, Bytes::from_static(b"new")),
+    ];
+    assert_eq!(in_b.seen(), b_saw);
+    assert_eq!(new.try_send(work(1, &"x".repeat(2 << 20))), Err(SendError::TooLong));
+}
+
+/// What the dialler is told, and what the listener wrote down of links.
+async fn refused(dialler: crate::Credentials, listener: crate::Credentials) -> LinkError {
+    let (a, in_a) = start(dialler, Settings::default());
+    let (b, in_b) = start(listener, Settings::default());
+    let why = a.dial(b.address().unwrap(), None).await.unwrap_err();
+    assert!(in_a.seen().is_empty() && in_b.seen().is_empty());
+    why
+}
+
+#[tokio::test]
+async fn strangers_are_refused_with_the_reason() {
+    use LinkError::{Refused, RefusedByPeer};
+    let (ours, same_id, other) = (Maker::new(1), Maker::new(1), Maker::new(2));
+    let good = |node: &str| ours.credentials(node, "router");
+    let hour = Duration::from_secs(3600);
+    let at = |node: &str, at| ours.credentials_at(&ours.identity(node, "router"), at);
+
+    let why = refused(good("a"), other.credentials("b", "router")).await;
+    assert_eq!(why, Refused(Refusal::WrongCluster));
+    let why = refused(good("a"), same_id.credentials("b", "router")).await;
+    assert_eq!(why, Refused(Refusal::UnknownAuthority));
+    let why = refused(good("a"), at("b", now() - 3 * hour)).await;
+    assert_eq!(why, Refused(Refusal::Expired));
+    let why = refused(good("a"), at("b", now() + 3 * hour)).await;
+    assert_eq!(why, Refused(Refusal::NotYetValid));
+    let why = refused(at("a", now() - 3 * hour), good("b")).await;
+    assert_eq!(why, RefusedByPeer(Refusal::Expired));
+    let why = refused(good("a"), good("a")).await;
+    assert_eq!(why, Refused(Refusal::Itself));
+    let edge = |node: &str| ours.credentials(node, "edge");
+    let why = refused(edge("a"), edge("b")).await;
+    assert_eq!(why, Refused(Refusal::RoleNotAllowed));
+
+    // A certificate of ours that names another cluster, on either side.
+    let forged = |node: &str| {
+        let identity = crate::Identity { cluster: other.cluster, ..ours.identity(node, "router") };
+        ours.credentials_at(&identity, now())
+    };
+    assert_eq!(refused(good("a"), forged("b")).await, Refused(Refusal::WrongCluster));
+
+    let (a, _) = start(good("a"), Settings::default());
+    let (b, _) = start(good("b"), Settings::default());
+    let why = a.dial(b.address().unwrap(), Some(&name("c"))).await.unwrap_err();
+    assert_eq!(why, Refused(Refusal::WrongNode));
+    let why = a.renew(ours.credentials("c", "router")).unwrap_err();
+    assert_eq!(why, Refused(Refusal::WrongNode));
+    assert_eq!(a.dial("127.0.0.1:9".parse().unwrap(), None).await.unwrap_err(), LinkError::Silent);
+}
+
+/// The dialler's own checks come first, so what the listener refuses is seen with a dialler that
+/// trusts anybody.
+#[tokio::test]
+async fn a_listener_refuses_those_without_a_certificate_of_ours() {
+    let (ours, other) = (Maker::new(1), Maker::new(2));
+    let (b, in_b) = start(ours.credentials("b", "router"), Settings::default());
+    let dial = async |config: rustls::ClientConfig| {
+        let config = super::driver::client_config(config, &Settings::default()).unwrap();
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let connecting = endpoint.connect_with(config, b.address().unwrap(), "x.invalid").unwrap();
+        let end = match connecting.await {
+            Ok(connection) => connection.closed().await,
+            Err(end) => end,
+        };
+        LinkError::from_end(&end)
+    };
+    let trusting = || {
+        let pin = super::tls::fingerprint(ours.authority.certificate());
+        super::tls::joiner(pin).unwrap().0
+    };
+    let mut without = trusting();
+    without.alpn_protocols = vec![super::tls::ALPN_MESH.to_vec()];
+    assert_eq!(dial(without).await, LinkError::RefusedByPeer(Refusal::NoCertificate));
+    let mut strange = super::tls::dialler(&other.credentials("a", "router")).unwrap().0;
+    let verifier = super::tls::joiner_verifier(ours.authority.certificate());
+    strange.dangerous().set_certificate_verifier(verifier);
+    assert_eq!(dial(strange).await, LinkError::RefusedByPeer(Refusal::WrongCluster));
+    let mut unknown = trusting();
+    unknown.alpn_protocols = vec![b"h3".to_vec()];
+    assert_eq!(dial(unknown).await, LinkError::ClosedByPeer);
+    // Nobody answers joins here.
+    assert_eq!(dial(trusting()).await, LinkError::ClosedByPeer);
+    assert!(in_b.seen().is_empty());
+}
+
+/// What one side of the flood does: its producer sends work as it finds room, its handler answers
+/// each frame of the other side at once, and counts.
+struct Flood {
+    answered: AtomicUsize,
+    confirmed: AtomicUsize,
+    last: Mutex<BTreeMap<u16, usize>>,
+}
+
+impl Flood {
+    fn install(book: &Book) -> Arc<Flood> {
+        let flood = Arc::new(Flood {
+            answered: AtomicUsize::new(0),
+            confirmed: AtomicUsize::new(0),
+            last: Mutex::default(),
+        });
+        let mine = flood.clone();
+        let on_frame = move |link: &Link, frame: &Frame, digest| {
+            let text = std::str::from_utf8(&frame.body).unwrap();
+            if frame.class == Class::Reserved {
+                mine.confirmed.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            let number: usize = text.trim_end_matches('.').parse().unwrap();
+            let before = mine.last.lock().insert(frame.shard, number);
+            assert_eq!(number, before.map_or(0, |it| it + 1), "in order, none lost, none twice");
+            // Processing is done only when its confirmation is queued: there is room for it.
+            link.try_answer(reserved(frame.shard, text), digest).expect("room for an answer");
+            mine.answered.fetch_add(1, Ordering::SeqCst);
+        };
+        *book.on_frame.lock() = Some(Arc::new(on_frame));
+        flood
+    }
+}
+
+async fn produce(link: Link, count: usize) {
+    for number in 0..count {
+        for shard in [0, 1, CONTROL] {
+            let frame = work(shard, &format!("{number}{}", ".".repeat(number % 40)));
+            while let Err(why) = link.try_send(frame.clone()) {
+                assert_eq!(why, SendError::Full);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_busy_nodes_with_tiny_limits_never_deadlock() {
+    const COUNT: usize = 3000;
+    let tiny = Settings {
+        work_frames: 2,
+        work_bytes: 80,
+        // Exactly what the other side's work needs: an answer to each frame under way.
+        reserved_frames: 2,
+        reserved_bytes: 2 * 60,
+        ..Settings::default()
+    };
+    let [(_, in_a, from_a), (_, in_b, from_b)] = pair(tiny).await;
+    let floods = [Flood::install(&in_a), Flood::install(&in_b)];
+    let sending = [from_a, from_b].map(|link| tokio::spawn(produce(link, COUNT)));
+    let all = async {
+        for it in sending {
+            it.await.unwrap();
+        }
+        for flood in &floods {
+            until("all confirmations", || flood.confirmed.load(Ordering::SeqCst) == 3 * COUNT)
+                .await;
+            until("all answers", || flood.answered.load(Ordering::SeqCst) == 3 * COUNT).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("no deadlock");
+    assert_eq!(in_a.count(|it| matches!(it, Seen::Down(..))), 0);
+}
+
+#[tokio::test]
+async fn a_lane_that_was_full_tells_when_it_has_room() {
+    let tiny = Settings { work_frames: 4, ..Settings::default() };
+    let [(_, in_a, from_a), (_, in_b, _)] = pair(tiny).await;
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let holding = held.clone();
+    let on_frame = move |_: &Link, _: &Frame, digest| holding.lock().extend(digest);
+    *in_b.on_frame.lock() = Some(Arc::new(on_frame));
+    for _ in 0..4 {
+        from_a.try_send(work(1, "x")).unwrap();
+    }
+    assert_eq!(from_a.try_send(work(1, "x")), Err(SendError::Full));
+    from_a.try_send(work(2, "another lane")).unwrap();
+    until("the work", || held.lock().len() == 5).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(in_a.count(|it| matches!(it, Seen::Room(_))), 0, "nothing is digested yet");
+    held.lock().clear();
+    until("room", || in_a.count(|it| matches!(it, Seen::Room(_))) == 1).await;
+    from_a.try_send(work(1, "x")).unwrap();
+}
+
+#[tokio::test]
+async fn a_link_whose_reserved_room_is_used_up_is_given_up() {
+    let tiny = Settings { reserved_frames: 3, ..Settings::default() };
+    let [(_, in_a, from_a), (_, in_b, _)] = pair(tiny).await;
+    // On this runtime's one thread nothing is written before the test waits.
+    for _ in 0..3 {
+        from_a.try_send(reserved(1, "x")).unwrap();
+    }
+    assert_eq!(from_a.try_send(reserved(1, "x")), Err(SendError::Gone));
+    let down = |it: &Seen| matches!(it, Seen::Down(..));
+    until("both ends", || in_a.count(down) == 1 && in_b.count(down) == 1).await;
+    assert_eq!(in_b.seen().last(), Some(&Seen::Down(1, LinkError::Overrun)));
+}
+
+#[tokio::test]
+async fn nodes_that_dial_each_other_at_once_end_with_one_link() {
+    for _ in 0..5 {
+        let maker = Maker::new(1);
+        let (a, in_a) = start(maker.credentials("a", "router"), Settings::default());
+        let (b, in_b) = start(maker.credentials("b", "router"), Settings::default());
+        a.keep(&name("b"), vec![b.address().unwrap()]);
+        b.keep(&name("a"), vec![a.address().unwrap()]);
+        until("a link", || a.link(&name("b")).is_some() && b.link(&name("a")).is_some()).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (from_a, from_b) = (a.link(&name("b")).unwrap(), b.link(&name("a")).unwrap());
+        from_a.try_send(work(1, "to b")).unwrap();
+        from_b.try_send(work(1, "to a")).unwrap();
+        let frame = |it: &Seen| matches!(it, Seen::Frame(..));
+        until("the frames", || in_a.count(frame) == 1 && in_b.count(frame) == 1).await;
+        for book in [in_a, in_b] {
+            let (ups, downs) = (
+                book.count(|it| matches!(it, Seen::Up(..))),
+                book.count(|it| matches!(it, Seen::Down(..))),
+            );
+            assert_eq!(ups, downs + 1, "{:?}", book.seen());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_link_is_made_again_and_silence_is_noticed() {
+    let maker = Maker::new(1);
+    let quick = Settings {
+        keep_alive: Duration::from_millis(100),
+        silence: Duration::from_millis(600),
+        ..Settings::default()
+    };
+    let (a, in_a) = start(maker.credentials("a", "router"), quick);
+    // A node in a runtime of its own, which is dropped: it says nothing more, not even goodbye.
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
+    let credentials = maker.credentials("b", "router");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.spawn(async move {
+        send.send(start(credentials, quick)).unwrap();
+    });
+    let (b, _) = receive.recv().unwrap();
+    let address = b.address().unwrap();
+    a.keep(&name("b"), vec![address]);
+    until("the link", || a.link(&name("b")).is_some()).await;
+    let link = a.link(&name("b")).unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert!(link.is_up() && link.quiet_for() < Duration::from_millis(700), "kept alive");
+    drop(b);
+    runtime.shutdown_background();
+    until("silence", || !link.is_up()).await;
+    assert_eq!(in_a.seen().last(), Some(&Seen::Down(1, LinkError::Silent)));
+
+    // It comes back at its address, as another process would.
+    let book = Arc::new(Book::default());
+    let credentials = maker.credentials("b", "router");
+    let mut again = Mesh::start(maker.credentials("b", "router"), address, quick, book.clone());
+    for _ in 0..50 {
+        if again.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let credentials = maker.credentials("b", "router");
+        again = Mesh::start(credentials, address, quick, book.clone());
+    }
+    let again = again.unwrap();
+    until("the link anew", || a.link(&name("b")).is_some()).await;
+    again.renew(credentials).unwrap();
+    a.forget(&name("b"));
+    until("its end", || a.link(&name("b")).is_none()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(a.link(&name("b")).is_none(), "a forgotten node is not dialled");
+}
