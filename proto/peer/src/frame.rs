@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Between, ConnId, Down, Epoch, NodeId, SHARDS, ShardId, Up};
+use bytes::Bytes;
+
+use crate::call::{AdminAnswer, AdminAsk, Call, StoreAnswer, StoreAsk};
+use crate::control::MapSaid;
+use crate::credit::Grant;
+use crate::moving::HandOver;
+use crate::node::LinkSaid;
+use crate::{Between, Complete, ConnId, Down, Epoch, NodeId, Page, SHARDS, ShardId, Up};
 
 /// The owner of a shard, as one epoch made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +55,50 @@ pub enum Frame {
     },
     /// The owner of a shard speaks to that of another.
     Between(Between),
+    /// An edge has reported its sessions to the new owner of a shard.
+    Complete(Complete),
+    /// The owner of a shard that moves hands a part of it to the next one.
+    Page {
+        /// The next owner.
+        node: NodeId,
+        /// The part.
+        page: Page,
+    },
+    /// The next owner answers.
+    HandOver {
+        /// The next owner.
+        node: NodeId,
+        /// The present one.
+        owner: Owner,
+        /// What.
+        said: HandOver,
+    },
+    /// A node speaks to a node.
+    Node {
+        /// Who.
+        source: NodeId,
+        /// To whom.
+        target: NodeId,
+        /// What.
+        said: NodeSaid,
+    },
+}
+
+/// What a node says to a node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeSaid {
+    /// About the link and its ends.
+    Link(LinkSaid),
+    /// About the map.
+    Map(MapSaid),
+    /// To an edge: how much it may send.
+    Credit(Vec<Grant>),
+    /// For an operator.
+    Admin(Call<AdminAsk, AdminAnswer>),
+    /// To a store that serves other nodes.
+    Store(Call<StoreAsk, StoreAnswer>),
+    /// Between replicas of the control plane: what their Raft writes and reads.
+    Raft(Call<Bytes, Bytes>),
 }
 
 impl Frame {
@@ -57,6 +108,11 @@ impl Frame {
             Self::Up { edge, .. } => Place::Node(*edge),
             Self::Down { owner, .. } => Place::Owner(*owner),
             Self::Between(said) => Place::Owner(said.source()),
+            Self::Complete(said) => Place::Node(said.edge),
+            Self::Page { page: Page { shard, epoch, .. }, .. } => {
+                Place::Owner(Owner { shard: *shard, epoch: *epoch })
+            }
+            Self::HandOver { node: source, .. } | Self::Node { source, .. } => Place::Node(*source),
         }
     }
 
@@ -68,6 +124,11 @@ impl Frame {
             Self::Between(said) => {
                 Place::Owner(Owner { shard: said.target(), epoch: said.target_epoch() })
             }
+            Self::Complete(Complete { shard, epoch, .. }) => {
+                Place::Owner(Owner { shard: *shard, epoch: *epoch })
+            }
+            Self::HandOver { owner, .. } => Place::Owner(*owner),
+            Self::Page { node: target, .. } | Self::Node { target, .. } => Place::Node(*target),
         }
     }
 }

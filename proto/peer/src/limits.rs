@@ -15,6 +15,17 @@ const _: () = assert!(WINDOW_BYTES_MAX <= 10_000_000 / 4);
 /// a whole batch, and what one range read found.
 pub const FRAME_BYTES_MAX: usize = 5 * 1024 * 1024;
 
+/// Bytes of rows, and what frames them, in one part of a remote store's answer. One range read may
+/// need all of it.
+pub const STORE_PART_BYTES: usize = 4 * 1024 * 1024 + 512 * 1024;
+
+/// Deltas of the map that a control node keeps for those that follow it. Under 100 a second, it is
+/// a minute at least; who is further behind takes the map.
+pub const FEED_DELTAS_MAX: usize = 8192;
+
+/// Changes in all of these deltas: eight times the shards, some megabytes.
+pub const FEED_CHANGES_MAX: usize = 32 * 1024;
+
 /// A frame of at least so many bytes is read into a buffer of its own, which what is kept of it may
 /// share. Smaller ones come many to a buffer, and what is kept of them is copied.
 pub const OWN_BUFFER_BYTES: usize = 64 * 1024;
@@ -28,9 +39,58 @@ const _: () = {
     // A batch's own account of its bytes holds more for each entry than its frame needs.
     assert!(kv::limits::BATCH_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(kv::limits::BATCH_BYTES_MAX / kv::limits::ENTRY_BYTES_OVERHEAD <= ITEMS_MAX);
-    // Two lengths for each row that a range read found.
-    let lengths = 8 * kv::limits::RANGE_ROWS_MAX as usize;
-    assert!(kv::limits::RANGE_BYTES_MAX as usize + lengths < FRAME_BYTES_MAX - 64 * 1024);
+    // Two lengths for each row that a range read found, and the key where it goes on.
+    let lengths = 10 * kv::limits::RANGE_ROWS_MAX as usize + kv::limits::KEY_BYTES_MAX;
+    assert!(kv::limits::RANGE_BYTES_MAX as usize + lengths + 1024 < STORE_PART_BYTES);
+    assert!(STORE_PART_BYTES + 64 * 1024 < FRAME_BYTES_MAX);
     // The largest stanza that is read, with what was added to it.
     assert!(xmpp::limits::ReadLimits::OWN.element_bytes as usize * 2 < FRAME_BYTES_MAX);
+};
+
+/// Members of a cluster, those that are down counted.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// Join tokens that are neither used nor expired.
+pub const TOKENS_MAX: usize = 1024;
+
+/// Domains of a cluster.
+pub const DOMAINS_MAX: usize = 8192;
+
+/// Settings of a cluster.
+pub const SETTINGS_MAX: usize = 512;
+
+/// Bytes of the names that operators give: of a node, a zone, a setting.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// Bytes of a node's address: a name of DNS, a colon and a port, or an address literal.
+pub const ADDRESS_BYTES_MAX: usize = 261;
+
+/// Bytes of a domain. DNS allows 253; one that is not in DNS may be written otherwise.
+pub const DOMAIN_BYTES_MAX: usize = 255;
+
+/// Bytes of a setting's value.
+pub const SETTING_BYTES_MAX: usize = 1024;
+
+/// How far a node's clock may be off when it joins, in microseconds. Ids and order do not depend on
+/// clocks, but time stamps that people see do.
+pub const CLOCK_OFF_MAX_US: u64 = 30 * 1_000_000;
+
+/// Shards that move at a time: 1% (design: "Hand-over").
+pub const MOVING_MAX: usize = crate::SHARDS as usize / 100;
+
+/// How uneven shards may be before some are moved: a tenth of the mean, above or below.
+pub const UNEVEN_TENTHS: usize = 1;
+
+const _: () = {
+    let member = 3 * NAME_BYTES_MAX + ADDRESS_BYTES_MAX + 128;
+    let slot = 1 + 2 * 10 + 10;
+    // A map is one frame, whatever is in it.
+    assert!(
+        MEMBERS_MAX * member
+            + crate::SHARDS as usize * slot
+            + DOMAINS_MAX * (DOMAIN_BYTES_MAX + 4)
+            + SETTINGS_MAX * (NAME_BYTES_MAX + SETTING_BYTES_MAX + 8)
+            + 1024
+            <= FRAME_BYTES_MAX
+    );
 };

