@@ -183,7 +183,7 @@ impl World {
         match output {
             Output::Read(number, reads) => self.ask_read(proc, number, reads),
             Output::Commit(batch) => self.ask_commit(proc, batch),
-            Output::Down(conn, frame) => return self.down(proc, conn, frame),
+            Output::Down(conn, _, frame) => return self.down(proc, conn, frame),
             Output::Between(frame) => self.between(proc, other, frame),
             Output::Admin(..) | Output::Note(_) => {}
             Output::Fallen(shard, panic) => {

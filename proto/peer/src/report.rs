@@ -24,6 +24,11 @@ pub struct Report {
     pub received: u64,
     /// The highest id in the account's log of all that the edge has got.
     pub read_to: u64,
+    /// Ids in the account's log of what the client has lately taken: the owner may not have written
+    /// them down.
+    pub recent: Vec<u64>,
+    /// The socket is lost, and the session waits to be resumed.
+    pub lost: bool,
 }
 
 /// An edge has reported all its sessions of a shard to the owner under this epoch.

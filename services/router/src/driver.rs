@@ -231,7 +231,7 @@ impl WorkerDriver {
                     worker.handle(result, env);
                 }
             }
-            Output::Down(conn, frame) => {
+            Output::Down(conn, _, frame) => {
                 self.count_login(&frame);
                 if let Down::Stanza { stanza, .. } = &frame {
                     count(&self.router.metrics.stanzas_out, stanza.kind.name());

@@ -22,6 +22,16 @@ pub struct Config {
     pub resume_s: u32,
     /// Resources of one account at a time.
     pub resources_max: usize,
+    /// What a router of a cluster has on top; `None` on a node of its own, whose shards are all its
+    /// own and whose edge keeps nothing for later owners.
+    pub cluster: Option<Cluster>,
+}
+
+/// What all owners of a cluster share, and nobody else has.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Signs what edges keep for owners.
+    pub snapshot_key: [u8; 32],
 }
 
 impl Config {
@@ -35,6 +45,7 @@ impl Config {
             archive: true,
             resume_s: limits::RESUME_S,
             resources_max: limits::RESOURCES_MAX,
+            cluster: None,
         }
     }
 

@@ -114,6 +114,19 @@ pub fn epoch(shard: ShardId) -> Key {
     shard_key(b'f', shard)
 }
 
+/// First and last-exclusive key of the fences of all shards.
+pub fn epochs() -> (Key, Key) {
+    (Bytes::from_static(b"f"), Bytes::from_static(b"g"))
+}
+
+/// The shard whose fence a key is, or `None` if it is not one.
+pub fn epoch_of(key: &[u8]) -> Option<ShardId> {
+    match key {
+        [b'f', low, high] => Some(ShardId(u16::from_be_bytes([*high, *low]))),
+        _ => None,
+    }
+}
+
 fn shard_key(kind: u8, shard: ShardId) -> Key {
     let [high, low] = shard.0.to_be_bytes();
     // The low bits first: neighbours in number are not neighbours on disk.
@@ -166,5 +179,10 @@ mod tests {
         }
         assert_eq!(log_id(&romeo.log(77)), Some(77));
         assert_eq!(log_id(&romeo.roster(&juliet)), None);
+        let (start, end) = epochs();
+        for shard in [ShardId(0), ShardId(4095)] {
+            assert!(start <= epoch(shard) && epoch(shard) < end);
+            assert_eq!(epoch_of(&epoch(shard)), Some(shard));
+        }
     }
 }

@@ -100,6 +100,15 @@ pub const FALL_WAIT_MAX_US: u64 = 30 * 1_000_000;
 /// After how much time without a panic earlier ones count no more, in microseconds.
 pub const FALL_FORGOTTEN_US: u64 = 600 * 1_000_000;
 
+/// How often a worker of a cluster asks the store whether its shards are its own, in microseconds.
+pub const LEASE_REFRESH_US: u64 = 1_000_000;
+
+/// How long a worker takes itself for the owner of its shards after it asked, in microseconds:
+/// beyond it, it delivers and accepts nothing. Below the time in which another owner is named.
+pub const LEASE_US: u64 = 3_000_000;
+
+const _: () = assert!(2 * LEASE_REFRESH_US < LEASE_US && STORE_RETRY_US < LEASE_REFRESH_US);
+
 /// SCRAM iterations of accounts that do not exist: the same as of those that do (RFC 7677 §4 asks
 /// for at least 4096).
 pub const SCRAM_ITERATIONS: u32 = 10_000;

@@ -51,6 +51,10 @@ pub enum Input {
     Between(Between),
     /// All connections of an edge are gone.
     Gone(NodeId),
+    /// An edge has reported all its sessions of this shard.
+    Complete(NodeId),
+    /// Another shard has a new owner.
+    Moved(ShardId),
     /// The rows of an [`Output::Read`].
     Rows(u64, Result<Rows, ReadError>),
     /// An operator's request; the number comes back with the reply.
@@ -67,7 +71,11 @@ impl Input {
     pub(crate) fn is_work(&self) -> bool {
         matches!(
             self,
-            Self::Up(_) | Self::Between(Between::Pass(_)) | Self::Gone(_) | Self::Admin(..)
+            Self::Up(_)
+                | Self::Between(Between::Pass(_))
+                | Self::Gone(_)
+                | Self::Complete(_)
+                | Self::Admin(..)
         )
     }
 }
@@ -139,6 +147,8 @@ impl Shard {
             Input::Up(frame) => self.handle_up(frame, env),
             Input::Between(frame) => self.handle_between(frame, env),
             Input::Gone(edge) => self.handle_gone(edge, env),
+            Input::Complete(_) => {}
+            Input::Moved(shard) => self.resend(shard),
             Input::Rows(ticket, rows) => self.handle_rows(ticket, rows, env),
             Input::Admin(ticket, request) => self.handle_admin(ticket, request, env),
             Input::Timeout => self.handle_timeout(env),
@@ -206,6 +216,11 @@ impl Shard {
     /// Whether an orderly stop is through: sessions are stored.
     pub fn is_stopped(&self) -> bool {
         self.stop == Stop::Storing && self.unstored.is_empty() && self.is_settled()
+    }
+
+    /// Whether another shard has not confirmed everything that this one has sent there.
+    pub fn sends_to(&self, other: ShardId) -> bool {
+        self.core.windows.out.contains_key(&other)
     }
 
     /// How many accounts it has in memory.

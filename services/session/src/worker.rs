@@ -7,18 +7,22 @@
 //! read and write before it serves.
 
 mod claim;
+mod cluster;
 mod deadlines;
 mod fall;
 mod group;
 mod owed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
-use peer::{Between, ConnId, Down, NodeId, ShardId, Up};
+use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, ShardId, Up};
 
 use self::claim::Claim;
+use self::cluster::Cluster;
 use self::deadlines::Deadlines;
 use self::fall::{Fallen, guarded};
 use self::group::Flight;
@@ -30,10 +34,20 @@ use crate::shard::{self, Env, Note, Shard};
 /// What a worker takes.
 #[derive(Debug)]
 pub enum Input {
-    /// A frame from an edge.
+    /// A frame from the edge of this node.
     Up(ShardId, Up),
+    /// A frame from an edge of the cluster, for the owner under this epoch.
+    Remote(ShardId, Epoch, Up),
     /// A frame from a shard of another worker.
     Between(Between),
+    /// Control gives this worker a shard, under this epoch. The edges are those that may have
+    /// sessions of it: all that are alive. On a node of its own nobody gives anything: all shards
+    /// are this node's.
+    Granted(ShardId, Epoch, Vec<NodeId>),
+    /// Control has given a shard to another worker, under this epoch.
+    Lost(ShardId, Epoch),
+    /// An edge has reported all its sessions of a shard.
+    Complete(Complete),
     /// The link to an edge broke, or the edge was declared dead: its connections are gone.
     Gone(NodeId),
     /// An operator's request for the owner of a shard.
@@ -55,15 +69,16 @@ pub enum Output {
     Read(u64, Reads),
     /// Commit a batch and say by its operation id what became of it.
     Commit(Batch),
-    /// Hand a frame to a connection.
-    Down(ConnId, Down),
+    /// Hand a frame to a connection; the epoch is that of the owner who says it.
+    Down(ConnId, Epoch, Down),
     /// Hand a frame to a shard of another worker.
     Between(Between),
     /// Answer an operator.
     Admin(u64, admin::Reply),
     /// Say something to the log.
     Note(Note),
-    /// A shard panicked with these words, and was dropped; it is opened again from the store.
+    /// A shard panicked with these words, and was dropped; it is opened again from the store. In a
+    /// cluster it waits for control to grant it anew.
     Fallen(ShardId, String),
     /// After [`Input::Stop`]: everything of this worker is stored. It goes on serving the shards of
     /// others, which may have to hear from it before they are through, until all have said so.
@@ -82,6 +97,8 @@ enum Asker {
     Shard(ShardId, u64),
     Claim(ShardId),
     Settle,
+    /// The lease, and when it was asked for.
+    Lease(u64),
 }
 
 /// Many shards.
@@ -90,6 +107,10 @@ pub struct Worker {
     /// Which of how many workers of this node this is: shard `s` is at worker `s mod count`.
     index: u16,
     count: u16,
+    /// What a worker of a cluster knows of ownership.
+    cluster: Option<Box<Cluster>>,
+    /// It has no lease: nothing is delivered or accepted.
+    lapsed: bool,
     slots: BTreeMap<ShardId, Slot>,
     /// Shards that may have something to commit.
     dirty: BTreeSet<ShardId>,
@@ -126,10 +147,13 @@ enum Stop {
 impl Worker {
     /// Worker `index` of `count`, started at `now` (microseconds since 1970).
     pub fn new(config: Arc<Config>, index: u16, count: u16, now: u64) -> Self {
+        let cluster = config.cluster.as_ref().map(|_| Box::default());
         Self {
             config,
             index,
             count,
+            lapsed: cluster.is_some(),
+            cluster,
             slots: BTreeMap::new(),
             dirty: BTreeSet::new(),
             flight: None,
@@ -152,14 +176,24 @@ impl Worker {
     /// Takes one input.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
         self.now = env.steady;
+        if let Some(cluster) = &self.cluster {
+            self.lapsed |= cluster.is_lapsed(env.steady);
+        }
         match input {
             Input::Up(shard, frame) => {
                 self.owed.asks(shard, &frame);
                 self.give(shard, shard::Input::Up(frame), env);
             }
-            Input::Between(frame) => {
-                self.give(frame.target(), shard::Input::Between(frame), env);
+            Input::Between(frame) => self.take_between(frame, env),
+            Input::Remote(shard, epoch, frame) => {
+                self.give_to(shard, epoch, shard::Input::Up(frame), env);
             }
+            Input::Granted(shard, epoch, edges) => {
+                self.granted(shard, epoch, edges);
+                self.moved(shard, env);
+            }
+            Input::Lost(shard, epoch) => self.lost(shard, epoch, env),
+            Input::Complete(complete) => self.complete(complete, env),
             Input::Admin(shard, ticket, request) => {
                 self.owed.admin(shard, ticket);
                 self.give(shard, shard::Input::Admin(ticket, request), env);
@@ -180,7 +214,7 @@ impl Worker {
             }
         }
         while let Some(frame) = self.inside.pop_front() {
-            self.give(frame.target(), shard::Input::Between(frame), env);
+            self.take_between(frame, env);
         }
     }
 
@@ -196,7 +230,8 @@ impl Worker {
     /// When [`Input::Timeout`] is due, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
         let retry = self.flight.as_ref().and_then(Flight::retry_at);
-        self.deadlines.next().into_iter().chain(retry).min()
+        let lease = self.cluster.as_ref().and_then(|cluster| cluster.deadline());
+        self.deadlines.next().into_iter().chain(retry).chain(lease).min()
     }
 
     /// The shards that it serves.
@@ -207,17 +242,23 @@ impl Worker {
         })
     }
 
+    /// Whether frames for a shard come to this worker.
+    fn is_here(&self, id: ShardId) -> bool {
+        self.cluster.is_some() || id.0 % self.count == self.index
+    }
+
     fn owned(&self) -> Vec<ShardId> {
         self.shards().map(Shard::id).collect()
     }
 
     /// Gives an input to a shard, which is claimed first if it is not served yet.
     fn give(&mut self, id: ShardId, input: shard::Input, env: &mut Env<'_>) {
-        debug_assert_eq!(id.0 % self.count, self.index, "a frame came to the wrong worker");
+        debug_assert!(self.is_here(id), "a frame came to the wrong worker");
         match self.slots.get_mut(&id) {
             Some(Slot::Owned(shard, backlog)) => {
-                // What brings new work waits while the batch is full; what ends work never does.
-                if input.is_work() && (shard.is_full() || !backlog.is_empty()) {
+                // What brings new work waits while the batch is full, or while it is not known
+                // whose the shard is; what ends work never does.
+                if input.is_work() && (self.lapsed || shard.is_full() || !backlog.is_empty()) {
                     backlog.push_back(input);
                     return;
                 }
@@ -228,6 +269,7 @@ impl Worker {
             }
             Some(Slot::Claiming(claim)) => claim.wait(input),
             // After a stop nothing new is begun, but what other workers have begun is ended.
+            None if self.cluster.is_some() => {}
             None if self.stop == Stop::No || matches!(input, shard::Input::Between(_)) => {
                 let mut claim = Claim::new(id);
                 claim.wait(input);
@@ -250,15 +292,22 @@ impl Worker {
                 }
                 shard::Output::Down(conn, frame) => {
                     self.owed.tells(conn, &frame);
-                    self.out.push_back(Output::Down(conn, frame));
-                }
-                shard::Output::Between(frame) => {
-                    if frame.target().0 % self.count == self.index {
-                        self.inside.push_back(frame);
-                    } else {
-                        self.out.push_back(Output::Between(frame));
+                    let output = Output::Down(conn, shard.epoch(), frame);
+                    match &mut self.cluster {
+                        Some(cluster) if self.lapsed => cluster.hold(id, output),
+                        _ => self.out.push_back(output),
                     }
                 }
+                shard::Output::Between(mut frame) => match &mut self.cluster {
+                    None if frame.target().0 % self.count == self.index => {
+                        self.inside.push_back(frame);
+                    }
+                    None => self.out.push_back(Output::Between(frame)),
+                    Some(cluster) => {
+                        cluster.address(&mut frame);
+                        cluster.send(id, frame, self.lapsed, &mut self.out);
+                    }
+                },
                 shard::Output::Admin(ticket, reply) => {
                     self.owed.answered(ticket);
                     self.out.push_back(Output::Admin(ticket, reply));
@@ -274,7 +323,8 @@ impl Worker {
 
     /// Lets a shard decide what waited while its batch was full.
     fn go_on(&mut self, id: ShardId, env: &mut Env<'_>) {
-        while let Some(Slot::Owned(shard, backlog)) = self.slots.get_mut(&id)
+        while !self.lapsed
+            && let Some(Slot::Owned(shard, backlog)) = self.slots.get_mut(&id)
             && !shard.is_full()
             && let Some(input) = backlog.pop_front()
         {
@@ -290,6 +340,7 @@ impl Worker {
             }
             Some(Asker::Claim(id)) => self.claim_read(id, rows, env),
             Some(Asker::Settle) => self.settled(rows, env),
+            Some(Asker::Lease(asked_at)) => self.refreshed(asked_at, rows, env),
             None => {}
         }
     }
@@ -304,6 +355,7 @@ impl Worker {
             }
         }
         self.retry_flight(now);
+        self.refresh(now);
     }
 
     fn check_stop(&mut self) {

@@ -142,7 +142,7 @@ impl Shard {
 
     /// Another owner has a shard, or a link to it was lost: what it has not confirmed is sent
     /// again.
-    fn resend(&mut self, target: ShardId) {
+    pub(super) fn resend(&mut self, target: ShardId) {
         let Some(window) = self.core.windows.out.get_mut(&target) else { return };
         for pass in window.resend() {
             self.core.out.push_back(Output::Between(Between::Pass(pass)));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use kv::{Batch, CommitError, Expect, ReadError, Reads, Rows};
-use peer::{Between, Epoch, ShardId};
+use peer::{Between, Epoch, NodeId, ShardId};
 
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
@@ -17,11 +17,29 @@ pub(super) struct Claim {
     waiting: Vec<shard::Input>,
     /// What the epoch will be, and the clock of the owner before.
     found: Option<(Epoch, Option<Clock>)>,
+    /// What control has granted, in a cluster.
+    granted: Option<Grant>,
+}
+
+/// A grant of control.
+struct Grant {
+    epoch: Epoch,
+    edges: Vec<NodeId>,
 }
 
 impl Claim {
     pub(super) fn new(id: ShardId) -> Self {
-        Self { id, waiting: Vec::new(), found: None }
+        Self { id, waiting: Vec::new(), found: None, granted: None }
+    }
+
+    /// A shard that control has granted under this epoch; these edges may have sessions of it.
+    pub(super) fn granted(id: ShardId, epoch: Epoch, edges: Vec<NodeId>) -> Self {
+        Self { granted: Some(Grant { epoch, edges }), ..Self::new(id) }
+    }
+
+    /// The epoch that control has granted.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.granted.as_ref().map(|grant| grant.epoch)
     }
 
     /// Keeps an input until the shard is served. Beyond the limit the newest is dropped: nothing of
@@ -61,7 +79,18 @@ impl Worker {
         let Some((rows, fence, clock)) = rows else {
             return self.deadlines.set(id, Some(env.steady + STORE_RETRY_US));
         };
-        let epoch = Epoch(fence.map_or(0, |fence| fence.epoch.0) + 1);
+        let stored = fence.map_or(Epoch(0), |fence| fence.epoch);
+        let epoch = claim.epoch().unwrap_or(Epoch(stored.0 + 1));
+        if stored >= epoch {
+            // Of one grant there is one owner: an attempt of ours was done after all. A higher one
+            // is a later grant, of which this node has not heard yet.
+            if stored == epoch {
+                self.open(id, epoch, clock, env);
+            } else {
+                self.drop_shard(id);
+            }
+            return;
+        }
         // Above what the owner before used for its last commit, so that no commit of ours is taken
         // for that one.
         self.op_id = self.op_id.max(clock.map_or(0, |clock| clock.op_id)) + 1;
@@ -91,10 +120,17 @@ impl Worker {
             // vain harms nobody.
             return self.deadlines.set(id, Some(env.steady + STORE_RETRY_US));
         }
+        self.open(id, epoch, clock, env);
+    }
+
+    /// The shard is this worker's, and served from here on.
+    fn open(&mut self, id: ShardId, epoch: Epoch, clock: Option<Clock>, env: &mut Env<'_>) {
+        let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut claim.waiting);
         let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
         self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
         self.collect(id);
+        self.begin_lease(env);
         for mut input in waiting {
             if let shard::Input::Between(Between::Pass(pass)) = &mut input {
                 // It came before the shard was ours. Its source may have sent it again meanwhile,

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use peer::ShardId;
 
-use super::{Output, Slot, Worker};
+use super::{Asker, Output, Slot, Worker};
 use crate::limits::{FALL_FORGOTTEN_US, FALL_WAIT_MAX_US, FALL_WAIT_US};
 use crate::shard::Shard;
 
@@ -46,13 +46,6 @@ impl Worker {
     }
 
     pub(super) fn fall_with(&mut self, id: ShardId, why: String) {
-        // What it wrote may be in the commit under way. Only when that is settled may the shard be
-        // opened again (`opens_at`).
-        if let Some(flight) = &mut self.flight
-            && flight.shards.contains(&id)
-        {
-            flight.fallen.push(id);
-        }
         self.drop_shard(id);
         let before = self.fallen.get(&id).filter(|f| self.now < f.until + FALL_FORGOTTEN_US);
         let times = before.map_or(0, |fallen| fallen.times) + 1;
@@ -71,23 +64,41 @@ impl Worker {
     }
 
     /// Ends the service of a shard: what it has in memory goes, nothing of it is sent, and whoever
-    /// waits for it is told.
+    /// waits for it is told. In a cluster nobody is told: edges keep their connections, and ask the
+    /// next owner.
     pub(super) fn drop_shard(&mut self, id: ShardId) {
         self.dirty.remove(&id);
         self.alone.retain(|shard| *shard != id);
         self.deadlines.set(id, None);
         // Rows that it asked for would be taken for an answer to whatever the shard asks under the
         // same number if this worker comes to own it again.
-        self.askers.retain(|_, asker| !matches!(asker, super::Asker::Shard(of, _) if *of == id));
-        if let Some(flight) = &mut self.flight {
+        self.askers.retain(|_, asker| match asker {
+            Asker::Shard(of, _) | Asker::Claim(of) => *of != id,
+            Asker::Settle | Asker::Lease(_) => true,
+        });
+        self.claims.retain(|_, of| *of != id);
+        if let Some(flight) = &mut self.flight
+            && flight.shards.contains(&id)
+        {
+            // What it wrote may be in the commit under way. Only when that is settled may the shard
+            // be opened again (`opens_at`).
             flight.shards.retain(|shard| *shard != id);
+            flight.fallen.push(id);
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.dropped(id);
+            self.slots.remove(&id);
+            let answers = self.owed.settle(id).into_iter();
+            self.out.extend(answers.filter(|answer| matches!(answer, Output::Admin(..))));
+            return;
         }
         let Some(Slot::Owned(shard, _)) = self.slots.remove(&id) else { return };
+        let epoch = shard.epoch();
         // A shard that panicked may do so again when it is asked for its connections.
         let closed = catch_unwind(AssertUnwindSafe(|| shard.fenced())).unwrap_or_default();
         for (conn, frame) in closed {
             self.owed.told(conn);
-            self.out.push_back(Output::Down(conn, frame));
+            self.out.push_back(Output::Down(conn, epoch, frame));
         }
         for output in self.owed.settle(id) {
             self.out.push_back(output);

@@ -1,0 +1,266 @@
+//! A worker of a cluster (design: "Ownership"): it serves the shards that control granted to it,
+//! and no others; it knows under which epochs others own theirs; and it delivers and accepts
+//! nothing while it cannot prove that it is still the owner.
+//!
+//! A worker on a node of its own has nothing of this: all shards are its own.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kv::{RangeRead, ReadError, Reads, Rows};
+use peer::{Between, Complete, Epoch, NodeId, ShardId};
+
+use super::claim::Claim;
+use super::{Asker, Output, Slot, Stop, Worker};
+use crate::keys;
+use crate::limits::{LEASE_REFRESH_US, LEASE_US, STORE_RETRY_US, WAITING_MAX};
+use crate::rows::Fence;
+use crate::shard::{self, Env};
+
+/// What a worker of a cluster knows.
+#[derive(Default)]
+pub(super) struct Cluster {
+    /// The highest epoch of each shard that this node has heard of from control.
+    map: BTreeMap<ShardId, Epoch>,
+    /// Frames for owners that control has not named here yet.
+    early: BTreeMap<ShardId, Early>,
+    lease: Lease,
+    /// What shards wanted done while there was no lease.
+    held: VecDeque<(ShardId, Output)>,
+}
+
+/// Frames that came before the grant that they are for.
+struct Early {
+    epoch: Epoch,
+    frames: Vec<shard::Input>,
+}
+
+/// Until when this worker may take itself for the owner of what it owns.
+#[derive(Default)]
+struct Lease {
+    until: u64,
+    /// When to ask the store again; `None` while there is nothing to own.
+    next: Option<u64>,
+}
+
+/// Whether a frame is for an owner that this worker is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fits {
+    Yes,
+    /// Control will say so, perhaps.
+    NotYet,
+    No,
+}
+
+impl Cluster {
+    /// Whether nothing may be delivered or accepted at this time.
+    pub(super) fn is_lapsed(&self, now: u64) -> bool {
+        now >= self.lease.until
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.lease.next
+    }
+
+    /// Keeps what a shard wants done until there is a lease again.
+    pub(super) fn hold(&mut self, id: ShardId, output: Output) {
+        self.held.push_back((id, output));
+    }
+
+    /// A shard is not served here any more.
+    pub(super) fn dropped(&mut self, id: ShardId) {
+        self.held.retain(|(of, _)| *of != id);
+    }
+
+    /// Writes into a frame which owner it is for.
+    pub(super) fn address(&self, frame: &mut Between) {
+        let known = self.map.get(&frame.target()).copied().unwrap_or_default();
+        match frame {
+            Between::Pass(pass) => pass.target_epoch = known,
+            // They answer what came under this epoch, and are for no other.
+            Between::Ack(_) | Between::Gap { .. } => {}
+        }
+    }
+
+    /// Hands a frame to another shard; of this worker or another one, its node knows.
+    pub(super) fn send(
+        &mut self,
+        id: ShardId,
+        frame: Between,
+        lapsed: bool,
+        out: &mut VecDeque<Output>,
+    ) {
+        let output = Output::Between(frame);
+        if lapsed { self.hold(id, output) } else { out.push_back(output) }
+    }
+
+    fn early(&mut self, id: ShardId, epoch: Epoch, input: shard::Input) {
+        let new = || Early { epoch, frames: Vec::new() };
+        let early = self.early.entry(id).or_insert_with(new);
+        if early.epoch < epoch {
+            *early = new();
+        }
+        // Beyond the limit the newest is dropped: nothing of it was acknowledged.
+        if early.epoch == epoch && early.frames.len() < WAITING_MAX {
+            early.frames.push(input);
+        }
+    }
+}
+
+impl Worker {
+    /// Control gives a shard to this worker. `edges` are those that may have sessions of it.
+    pub(super) fn granted(&mut self, id: ShardId, epoch: Epoch, edges: Vec<NodeId>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.map.get(&id).is_some_and(|known| *known >= epoch) {
+            return;
+        }
+        cluster.map.insert(id, epoch);
+        let early = cluster.early.remove(&id).filter(|early| early.epoch == epoch);
+        self.drop_shard(id);
+        let mut claim = Claim::granted(id, epoch, edges);
+        for input in early.into_iter().flat_map(|early| early.frames) {
+            claim.wait(input);
+        }
+        if self.stop == Stop::No {
+            self.slots.insert(id, Slot::Claiming(claim));
+            self.read_claim(id);
+        }
+    }
+
+    /// Control has given a shard to another worker: what is here of it goes, and whoever waits for
+    /// an answer of it asks again there.
+    pub(super) fn lost(&mut self, id: ShardId, epoch: Epoch, env: &mut Env<'_>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.map.get(&id).is_some_and(|known| *known >= epoch) {
+            return;
+        }
+        cluster.map.insert(id, epoch);
+        cluster.early.retain(|of, early| *of != id || early.epoch > epoch);
+        self.drop_shard(id);
+        self.moved(id, env);
+    }
+
+    /// A shard has a new owner: what it has not confirmed is sent there, before anything new.
+    pub(super) fn moved(&mut self, id: ShardId, env: &mut Env<'_>) {
+        let concerned = self.shards().filter(|shard| shard.sends_to(id));
+        let concerned: Vec<ShardId> = concerned.map(shard::Shard::id).collect();
+        for shard in concerned {
+            self.give(shard, shard::Input::Moved(id), env);
+        }
+    }
+
+    /// A frame for the owner of a shard under an epoch.
+    pub(super) fn give_to(
+        &mut self,
+        id: ShardId,
+        epoch: Epoch,
+        input: shard::Input,
+        env: &mut Env<'_>,
+    ) {
+        match self.fits(id, epoch) {
+            Fits::Yes => self.give(id, input, env),
+            Fits::NotYet => {
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.early(id, epoch, input);
+                }
+            }
+            Fits::No => {}
+        }
+    }
+
+    fn fits(&self, id: ShardId, epoch: Epoch) -> Fits {
+        let Some(cluster) = &self.cluster else { return Fits::Yes };
+        let own = match self.slots.get(&id) {
+            Some(Slot::Owned(shard, _)) => Some(shard.epoch()),
+            Some(Slot::Claiming(claim)) => claim.epoch(),
+            None => None,
+        };
+        if own == Some(epoch) {
+            return Fits::Yes;
+        }
+        let known = cluster.map.get(&id).copied().unwrap_or_default();
+        if epoch > known { Fits::NotYet } else { Fits::No }
+    }
+
+    /// A frame between shards, from this worker or another one.
+    pub(super) fn take_between(&mut self, frame: Between, env: &mut Env<'_>) {
+        let (id, epoch) = (frame.target(), frame.target_epoch());
+        let input = shard::Input::Between(frame);
+        if self.cluster.is_none() {
+            self.give(id, input, env);
+        } else {
+            self.give_to(id, epoch, input, env);
+        }
+    }
+
+    /// An edge has said all that it knows of a shard.
+    pub(super) fn complete(&mut self, complete: Complete, env: &mut Env<'_>) {
+        let Complete { edge, shard, epoch } = complete;
+        self.give_to(shard, epoch, shard::Input::Complete(edge), env);
+    }
+
+    /// A shard is served from here on: the lease covers it, or has to be got.
+    pub(super) fn begin_lease(&mut self, env: &Env<'_>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.lease.next.get_or_insert(env.steady);
+        }
+    }
+
+    /// Asks the store whose the shards are, if it is time.
+    pub(super) fn refresh(&mut self, now: u64) {
+        let serves = self.slots.values().any(|slot| matches!(slot, Slot::Owned(..)));
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.lease.next.is_none_or(|at| at > now) {
+            return;
+        }
+        if !serves {
+            cluster.lease.next = None;
+            return;
+        }
+        cluster.lease.next = Some(now + LEASE_REFRESH_US);
+        self.asked += 1;
+        self.askers.insert(self.asked, Asker::Lease(now));
+        let (start, end) = keys::epochs();
+        let reads = Reads::range(RangeRead::new(start, end));
+        self.out.push_back(Output::Read(self.asked, reads));
+    }
+
+    /// The store has said whose the shards are: those of others go. For the rest this worker was
+    /// the owner when it asked.
+    pub(super) fn refreshed(
+        &mut self,
+        asked_at: u64,
+        found: Result<Rows, ReadError>,
+        env: &mut Env<'_>,
+    ) {
+        let Ok(found) = found else {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.lease.next = Some(env.steady + STORE_RETRY_US);
+            }
+            return;
+        };
+        let mut epochs = BTreeMap::new();
+        for row in found.rows(0) {
+            if let (Some(id), Ok(fence)) = (keys::epoch_of(&row.key), Fence::decode(&row.value)) {
+                epochs.insert(id, fence.epoch);
+            }
+        }
+        let lost = self.shards().filter(|shard| {
+            // Lower ones, and none, are from before this owner's claim.
+            epochs.get(&shard.id()).is_some_and(|epoch| *epoch > shard.epoch())
+        });
+        let lost: Vec<ShardId> = lost.map(shard::Shard::id).collect();
+        for id in lost {
+            self.drop_shard(id);
+        }
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.lease.until = cluster.lease.until.max(asked_at + LEASE_US);
+        if self.lapsed && !cluster.is_lapsed(env.steady) {
+            self.lapsed = false;
+            let held = std::mem::take(&mut cluster.held);
+            self.out.extend(held.into_iter().map(|(_, output)| output));
+            for id in self.owned() {
+                self.go_on(id, env);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Ownership in a cluster, seen from one worker: grants, loss, the lease.
+
+use kv::MemStore;
+use peer::shard::HashKey;
+use peer::{ConnId, NodeId, shard_of};
+use xmpp::jid::Jid;
+use xmpp::scram::Hash;
+
+use super::*;
+use crate::config;
+use crate::keys;
+use crate::limits::LEASE_US;
+use crate::module::Modules;
+use crate::rows::Fence;
+
+const HASH: HashKey = HashKey(1, 2);
+
+/// A worker of a cluster, its store, and what came out of it.
+struct Rig {
+    worker: Worker,
+    store: MemStore,
+    now: u64,
+    away: bool,
+    out: Vec<Output>,
+}
+
+impl Rig {
+    fn new(store: MemStore) -> Self {
+        let mut config = Config::new(vec!["a".into()], HASH, [7; 32], Modules::new(&[]));
+        config.cluster = Some(config::Cluster { snapshot_key: [1; 32] });
+        let worker = Worker::new(Arc::new(config), 0, 1, 1);
+        Self { worker, store, now: 10, away: false, out: Vec::new() }
+    }
+
+    fn give(&mut self, input: Input) {
+        let mut env = Env { now: self.now, steady: self.now, random: &mut || 4 };
+        self.worker.handle(input, &mut env);
+    }
+
+    /// Everything that follows, to its end.
+    fn run(&mut self) {
+        if self.worker.deadline().is_some_and(|at| at <= self.now) {
+            self.give(Input::Timeout);
+        }
+        while let Some(output) = self.worker.poll() {
+            match output {
+                Output::Read(number, reads) => {
+                    let rows = self.store.read_now(&reads);
+                    let rows = if self.away { Err(ReadError::Unavailable) } else { rows };
+                    self.give(Input::Rows(number, rows));
+                }
+                Output::Commit(batch) => {
+                    let result = self.store.commit_now(&batch);
+                    self.give(Input::Committed(batch.op_id(), result));
+                }
+                output => self.out.push(output),
+            }
+        }
+    }
+
+    fn pass(&mut self, us: u64) {
+        let until = self.now + us;
+        while let Some(at) = self.worker.deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.run();
+        }
+        self.now = until;
+    }
+
+    /// A client of an account asks to log in, at the owner under an epoch.
+    fn ask(&mut self, epoch: u64) {
+        let account = Jid::parse("juliet@a").expect("a JID");
+        let shard = shard_of(&HASH, &account);
+        let conn = ConnId { edge: NodeId { number: 1, incarnation: 1 }, slot: 1 };
+        let frame = Up::Challenge { conn, account, hash: Hash::Sha256 };
+        self.give(Input::Remote(shard, Epoch(epoch), frame));
+        self.run();
+    }
+
+    fn answers(&mut self) -> usize {
+        let answers = self.out.extract_if(.., |output| matches!(output, Output::Down(..)));
+        answers.count()
+    }
+}
+
+fn shard() -> ShardId {
+    shard_of(&HASH, &Jid::parse("juliet@a").expect("a JID"))
+}
+
+fn served(epoch: u64) -> Rig {
+    let mut rig = Rig::new(MemStore::new());
+    rig.give(Input::Granted(shard(), Epoch(epoch), Vec::new()));
+    rig.run();
+    rig.run();
+    rig
+}
+
+#[test]
+fn only_what_was_granted_is_served_and_under_its_epoch_alone() {
+    let mut rig = served(7);
+    assert_eq!(rig.worker.shards().map(Shard::epoch).collect::<Vec<_>>(), [Epoch(7)]);
+    rig.ask(7);
+    assert_eq!(rig.answers(), 1);
+    rig.ask(6);
+    assert_eq!(rig.answers(), 0, "it is for the owner before");
+    rig.ask(8);
+    assert_eq!(rig.answers(), 0, "it is for an owner that is not named here yet");
+    rig.give(Input::Granted(shard(), Epoch(8), Vec::new()));
+    rig.run();
+    assert_eq!(rig.answers(), 1, "it was kept until it was");
+    rig.give(Input::Lost(shard(), Epoch(9)));
+    rig.ask(8);
+    rig.ask(9);
+    assert_eq!(rig.answers(), 0);
+    assert_eq!(rig.worker.shards().count(), 0);
+    rig.give(Input::Granted(shard(), Epoch(9), Vec::new()));
+    rig.run();
+    assert_eq!(rig.worker.shards().count(), 0, "what is known to be another's is not taken");
+}
+
+#[test]
+fn a_grant_that_is_older_than_the_store_is_not_served() {
+    let newer = served(7);
+    let mut rig = Rig::new(newer.store);
+    rig.give(Input::Granted(shard(), Epoch(6), Vec::new()));
+    rig.run();
+    rig.ask(6);
+    assert_eq!((rig.answers(), rig.worker.shards().count()), (0, 0));
+}
+
+#[test]
+fn a_claim_of_this_grant_that_was_done_after_all_is_good() {
+    let first = served(7);
+    let mut rig = Rig::new(first.store);
+    rig.give(Input::Granted(shard(), Epoch(7), Vec::new()));
+    rig.run();
+    assert_eq!(rig.worker.shards().count(), 1);
+}
+
+#[test]
+fn without_a_lease_nothing_is_said_and_nothing_is_forgotten() {
+    let mut rig = served(7);
+    rig.away = true;
+    rig.pass(LEASE_US - 1_000_000);
+    rig.ask(7);
+    // The store cannot say; but the lease is there, so the client is told.
+    assert_eq!(rig.answers(), 1);
+    rig.pass(1_000_000);
+    rig.ask(7);
+    rig.ask(7);
+    assert_eq!(rig.answers(), 0);
+    rig.away = false;
+    rig.pass(1_000_000);
+    rig.run();
+    assert_eq!(rig.answers(), 2, "the store names this owner: it goes on");
+}
+
+#[test]
+fn who_is_not_the_owner_any_more_learns_it_from_its_lease() {
+    let mut rig = served(7);
+    let fence = Fence { epoch: Epoch(8) };
+    let mut batch = Batch::new(1);
+    batch.set(keys::epoch(shard()), fence.encode());
+    rig.store.commit_now(&batch).expect("a commit");
+    rig.pass(1_500_000);
+    rig.run();
+    assert_eq!(rig.worker.shards().count(), 0);
+    assert_eq!(rig.answers(), 0, "nobody is told anything");
+}
