@@ -1,5 +1,5 @@
 //! `chaos seeds FROM COUNT`: looks for seeds that break an invariant. `chaos seed N`: tells one.
-//! With `panics` behind it, shards panic too.
+//! With `panics` behind it, shards panic too; with `cluster`, there are routers and control.
 
 #![expect(clippy::print_stdout, reason = "a tool for the command line")]
 
@@ -10,8 +10,9 @@ use chaos::sim::{Options, run};
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let cluster = words.pop_if(|word| word == "cluster").is_some();
     let panics = words.pop_if(|word| word == "panics").is_some();
-    let options = Options { panics, ..Options::default() };
+    let options = Options { panics, cluster, ..Options::default() };
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
     match (words.first().map(String::as_str), number(1), number(2)) {
         (Some("seeds"), Some(from), Some(count)) => seeds(from, count, options),
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
             ExitCode::from(u8::from(outcome.violation.is_some()))
         }
         _ => {
-            println!("chaos seeds FROM COUNT [panics] | chaos seed N [panics]");
+            println!("chaos seeds FROM COUNT [panics] [cluster] | chaos seed N [panics] [cluster]");
             ExitCode::from(2)
         }
     }

@@ -15,12 +15,21 @@ use crate::sim::queue::Proc;
 #[derive(Debug, Default)]
 pub struct Fence {
     owners: BTreeMap<ShardId, (u64, Proc)>,
+    /// The time, in that of the run.
+    pub now: u64,
+    /// Since when somebody is not the owner any more who was.
+    replaced: BTreeMap<(ShardId, Proc), u64>,
 }
 
 impl Fence {
     /// Whether a worker owns a shard, as far as the store knows.
     pub fn owns(&self, worker: Proc, shard: ShardId) -> bool {
         self.owners.get(&shard).is_some_and(|(_, owner)| *owner == worker)
+    }
+
+    /// Since when a worker is not the owner of a shard any more that it was the owner of.
+    pub fn replaced(&self, worker: Proc, shard: ShardId) -> Option<u64> {
+        self.replaced.get(&(shard, worker)).copied()
     }
 
     /// The store has applied a batch of a worker.
@@ -46,6 +55,10 @@ impl Fence {
     fn raised(&mut self, by: Proc, key: &Key, epoch: u64) -> Checked {
         let Some(shard) = shard_at(key) else { return Ok(()) };
         let before = self.owners.insert(shard, (epoch, by));
+        if let Some((_, before)) = before {
+            self.replaced.insert((shard, before), self.now);
+        }
+        self.replaced.remove(&(shard, by));
         hold(before.is_none_or(|(last, _)| last < epoch), "fence", || {
             format!("{by:?} set the epoch of {shard:?} to {epoch} after {before:?}")
         })

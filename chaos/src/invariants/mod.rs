@@ -4,13 +4,18 @@ pub mod acknowledged;
 pub mod addressee;
 pub mod arrives;
 pub mod durable;
+pub mod epochs;
 pub mod fence;
 pub mod leaks;
+pub mod lease;
+pub mod model;
 pub mod once;
 pub mod order;
 pub mod prefix;
+pub mod presence;
 pub mod repeats;
 pub mod storm;
+pub mod unnoticed;
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

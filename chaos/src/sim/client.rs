@@ -16,7 +16,7 @@ use super::World;
 use super::plan::{Plan, SECOND};
 use super::queue::Event;
 use super::rng::Rng;
-use crate::invariants::{Checked, acknowledged, addressee, prefix};
+use crate::invariants::{Checked, acknowledged, addressee, prefix, unnoticed};
 use crate::ledger::{Fate, number};
 
 /// How long it waits for an answer.
@@ -98,6 +98,12 @@ pub(crate) fn all(rng: &mut Rng, plan: &Plan, accounts: usize) -> Vec<Client> {
 }
 
 impl Client {
+    /// Its session, if it is there with an available presence that was acknowledged.
+    pub(crate) fn presence(&self) -> Option<SessionId> {
+        let stream = self.stream.as_ref().filter(|_| self.phase == Phase::Online)?;
+        stream.present.then_some(stream.session)
+    }
+
     /// It is online and waits for nothing.
     pub(crate) fn is_content(&self) -> bool {
         let open = self.stream.as_ref().is_some_and(|s| s.open.iter().any(|(_, m)| m.is_some()));
@@ -292,7 +298,10 @@ impl World {
             Down::ResumeFailed { why, handled } => return self.not_resumed(index, why, handled),
             Down::Stanza { number, stanza, .. } => return self.stanza(index, number, &stanza),
             Down::Handled { number } => return self.handled(index, number),
-            Down::Close { .. } => self.lose_socket(index, "is closed"),
+            Down::Close { condition } => {
+                unnoticed::closed(self.options.cluster, index, condition)?;
+                self.lose_socket(index, "is closed");
+            }
             Down::BindRefused(_) => self.lose_socket(index, "is refused"),
             Down::Challenge { .. }
             | Down::Verified { .. }

@@ -19,6 +19,10 @@ impl World {
         self.queue.put(again, Event::Fault);
         let Some(fault) = self.rng.pick(&self.plan.faults) else { return };
         self.note(|| format!("FAULT {fault:?}"));
+        let here = !matches!(fault, Fault::Jump | Fault::Panic | Fault::Outage);
+        if self.options.cluster && here {
+            return self.cluster_fault(fault);
+        }
         let place = self.rng.below(u64::from(PLACES)) as u32;
         let edge = self.rng.below(self.edges.len() as u64) as usize;
         match fault {
@@ -39,6 +43,7 @@ impl World {
                 let all: Vec<Proc> = self.nodes.keys().copied().collect();
                 all.into_iter().for_each(|proc| self.queue.put(self.now, Event::Run(proc)));
             }
+            Fault::Away | Fault::KillBoth => {}
             Fault::Panic => bomb::arm(Some(self.rng.below(12))),
             Fault::Outage => {
                 self.outage = true;
@@ -109,6 +114,10 @@ impl World {
         bomb::arm(None);
         self.outage = false;
         self.links.mend_all();
+        if self.options.cluster {
+            self.heal_cluster();
+            return Ok(());
+        }
         self.edges.iter_mut().for_each(|edge| edge.up = true);
         let stale: Vec<Proc> = self
             .nodes

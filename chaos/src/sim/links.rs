@@ -67,8 +67,9 @@ impl Links {
         self.links.values_mut().for_each(|link| link.down = false);
     }
 
-    /// Forgets the links of an end that is gone.
+    /// An end is gone, and what is under way from and to it.
     pub fn forget(&mut self, end: End) {
-        self.links.retain(|(a, b), _| *a != end && *b != end);
+        let of = self.links.iter_mut().filter(|((a, b), _)| *a == end || *b == end);
+        of.for_each(|(_, link)| link.incarnation += 1);
     }
 }

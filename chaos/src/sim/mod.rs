@@ -4,6 +4,7 @@
 pub mod accounts;
 mod bomb;
 mod client;
+pub mod control;
 mod edge;
 mod faults;
 pub mod links;
@@ -23,6 +24,7 @@ use session::config::Config;
 use session::module::Modules;
 
 use self::client::Client;
+use self::control::Control;
 use self::edge::Edge;
 use self::links::Links;
 use self::node::Node;
@@ -30,7 +32,7 @@ use self::plan::{Fault, Plan, SECOND};
 use self::queue::{End, Event, Frame, Proc, Queue};
 use self::rng::Rng;
 use self::tamper::Tamper;
-use crate::invariants::{Checked, Violation, arrives, leaks, storm};
+use crate::invariants::{Checked, Violation, arrives, leaks, model, presence, storm};
 use crate::ledger::Ledger;
 
 /// The key of the cluster's hashes: fixed, so that accounts lie in the same shards in every run.
@@ -42,6 +44,9 @@ const BEGIN_US: u64 = 1_800_000_000_000_000;
 /// Places of workers: the shards of even numbers and those of odd ones.
 pub const PLACES: u32 = 2;
 
+/// Routers of a cluster. Each may own any shard.
+pub const ROUTERS: u32 = 3;
+
 /// How long after healing all must have arrived. A window is sent again after 5 s at the latest,
 /// and a client gives a silent connection up after 20 s; the rest is for chains of such waits.
 const HEALED_US: u64 = 150 * SECOND;
@@ -51,6 +56,9 @@ const HEALED_US: u64 = 150 * SECOND;
 pub struct Options {
     /// A defect that is made on purpose.
     pub tamper: Option<Tamper>,
+    /// Whether it is a cluster, with routers that own what control gives them. Else it is two
+    /// workers, each of which owns half of the shards.
+    pub cluster: bool,
     /// Whether shards panic now and then, on top of what the seed says.
     pub panics: bool,
     /// Whether what happens is written down.
@@ -89,7 +97,10 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<Proc, Node>,
     /// The present worker of each place, if there is one.
     pub(crate) present: [Option<Proc>; PLACES as usize],
-    pub(crate) incarnations: [u32; PLACES as usize],
+    pub(crate) incarnations: [u32; ROUTERS as usize],
+    pub(crate) control: Control,
+    /// Workers that cannot reach the store.
+    pub(crate) away: BTreeSet<Proc>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) clients: Vec<Client>,
     pub(crate) ledger: Ledger,
@@ -130,7 +141,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 impl World {
     fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
-        let mut plan = Plan::new(&mut rng);
+        let mut plan = Plan::new(&mut rng, options.cluster);
         if options.panics {
             plan.faults.extend([Fault::Panic; 2]);
         }
@@ -139,6 +150,8 @@ impl World {
         let domains = vec![accounts::DOMAIN.to_owned()];
         let mut config = Config::new(domains, KEY, [7; 32], modules);
         config.resume_s = plan.resume_s;
+        config.cluster =
+            options.cluster.then_some(session::config::Cluster { snapshot_key: [9; 32] });
         let accounts = accounts::all();
         let clients = client::all(&mut rng, &plan, accounts.len());
         let mut world = Self {
@@ -152,7 +165,9 @@ impl World {
             config: Arc::new(config),
             nodes: BTreeMap::new(),
             present: [None; PLACES as usize],
-            incarnations: [0; PLACES as usize],
+            incarnations: [0; ROUTERS as usize],
+            control: Control::default(),
+            away: BTreeSet::new(),
             edges: (0..2).map(Edge::new).collect(),
             clients,
             ledger: Ledger::new(accounts),
@@ -169,10 +184,14 @@ impl World {
         };
         let plan = format!("{:?}", world.plan);
         world.note(|| plan);
-        for place in 0..PLACES {
-            world.start(place);
-            for edge in 0..world.edges.len() {
-                world.view(End::Edge(edge), place);
+        if options.cluster {
+            world.begin_cluster();
+        } else {
+            for place in 0..PLACES {
+                world.start(place);
+                for edge in 0..world.edges.len() {
+                    world.view(End::Edge(edge), place);
+                }
             }
         }
         for client in 0..world.clients.len() {
@@ -195,6 +214,8 @@ impl World {
         arrives::arrived(&self.ledger)?;
         let waits = self.clients.iter().position(|client| !client.is_content());
         arrives::settled(waits)?;
+        model::agrees(&self.table, &self.ledger)?;
+        self.present()?;
         self.leaving = true;
         self.note(|| "everybody leaves".to_owned());
         for client in 0..self.clients.len() {
@@ -225,7 +246,26 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        arrives::is_done(&self.ledger) && self.clients.iter().all(Client::is_content)
+        let clients = self.clients.iter().all(Client::is_content);
+        clients && arrives::is_done(&self.ledger) && self.is_settled()
+    }
+
+    /// Whoever is online is so for its owner too.
+    fn present(&self) -> Checked {
+        for (index, client) in self.clients.iter().enumerate() {
+            let account = &self.ledger.accounts[client.account];
+            let owners =
+                self.nodes.iter().filter(|(proc, _)| self.ledger.fence.owns(**proc, account.shard));
+            let mut shards = owners.flat_map(|(_, node)| node.worker.shards());
+            let shard = shards.find(|shard| shard.id() == account.shard);
+            let owned = shard.and_then(|shard| shard.account(&account.jid));
+            // Its rows may be on their way.
+            let owned = owned.filter(|account| account.exists());
+            if let (Some(session), Some(owned)) = (client.presence(), owned) {
+                presence::kept(index, owned.session(session))?;
+            }
+        }
+        Ok(())
     }
 
     fn happen(&mut self, event: Event) -> Checked {
@@ -247,7 +287,16 @@ impl World {
                 self.tell(proc, session::worker::Input::Committed(op_id, result));
             }
             Event::View(end, place) => self.view(end, place),
+            Event::Start(place) if self.options.cluster => self.start_router(place),
             Event::Start(place) => self.start(place),
+            Event::Dead(proc) => self.router_dies(proc),
+            Event::EdgeDead(edge) => self.edge_dies(edge),
+            Event::Rebalance(proc) => self.rebalance(proc),
+            Event::LeaseEnds(proc) => self.lease_ends(proc),
+            Event::Back(proc) => {
+                self.away.remove(&proc);
+            }
+            Event::Edge(edge) if self.options.cluster => self.edge_starts(edge),
             Event::Drop(proc) => self.kill(proc, "is dropped"),
             Event::Edge(edge) => self.edges[edge].up = true,
             Event::Link(a, b) => self.links.mend(a, b),
@@ -264,8 +313,15 @@ impl World {
             (End::Worker(proc), Frame::Between(frame)) => {
                 self.tell(proc, session::worker::Input::Between(frame));
             }
-            (End::Edge(edge), Frame::Down(conn, frame)) => {
-                return self.down_arrives(from, edge, conn, frame);
+            (End::Worker(proc), Frame::Remote(shard, epoch, frame)) => {
+                self.tell(proc, session::worker::Input::Remote(shard, epoch, frame));
+            }
+            (End::Worker(proc), Frame::Complete(complete)) => {
+                self.tell(proc, session::worker::Input::Complete(complete));
+            }
+            (end, Frame::Control(decision)) => self.hears_control(end, decision),
+            (End::Edge(edge), Frame::Down(conn, epoch, frame)) => {
+                return self.down_arrives(from, edge, conn, epoch, frame);
             }
             _ => {}
         }

@@ -6,11 +6,12 @@ use session::attachment::orphaned;
 use session::shard::Env;
 use session::worker::{Input, Output, Worker};
 
+use super::control::Map;
 use super::queue::{End, Event, Frame, Proc};
 use super::store::name;
 use super::tamper::Tamper;
 use super::{BEGIN_US, KEY, PLACES, World};
-use crate::invariants::{Checked, durable, hold};
+use crate::invariants::{Checked, durable, hold, lease};
 use crate::ledger::number;
 
 /// What steady clocks show when a run begins: they begin anywhere.
@@ -28,6 +29,10 @@ pub(crate) struct Node {
     ahead: u64,
     /// Whom it takes for the worker of the other place.
     pub(crate) other: Option<Proc>,
+    /// Whom it takes for the owner of each shard, in a cluster.
+    pub(crate) map: Map,
+    /// Until when its process stands still.
+    pub(crate) paused_until: u64,
     pub(crate) stopping: bool,
 }
 
@@ -42,25 +47,37 @@ impl World {
 
     /// Starts a worker of a place, whether or not there is one.
     pub(crate) fn launch(&mut self, place: u32) {
+        let proc = self.launch_worker(place, PLACES as u16);
+        let at = place as usize;
+        if let Some(node) = self.nodes.get_mut(&proc) {
+            node.other = self.present[1 - at];
+        }
+        self.present[at] = Some(proc);
+        self.announce(place);
+    }
+
+    /// Starts one of `count` workers, between which shards are divided by their numbers.
+    pub(crate) fn launch_worker(&mut self, place: u32, count: u16) -> Proc {
         let at = place as usize;
         self.incarnations[at] += 1;
         let proc = NodeId { number: place, incarnation: self.incarnations[at] };
         let ahead = self.rng.below(self.plan.skew_us + 1);
         let begin = BEGIN_US + self.now + self.jumped + ahead;
-        let worker = Worker::new(self.config.clone(), place as u16, PLACES as u16, begin);
+        let worker = Worker::new(self.config.clone(), place as u16 % count, count, begin);
         let node = Node {
             worker,
             inbox: Vec::new(),
             called: false,
             wake_at: None,
             ahead,
-            other: self.present[1 - at],
+            other: None,
+            map: Map::new(),
+            paused_until: 0,
             stopping: false,
         };
         self.nodes.insert(proc, node);
-        self.present[at] = Some(proc);
         self.note(|| format!("{} starts, its clock is {ahead} us ahead", name(proc)));
-        self.announce(place);
+        proc
     }
 
     /// Everybody learns of a place's worker, sooner or later.
@@ -77,6 +94,7 @@ impl World {
     pub(crate) fn view(&mut self, end: End, place: u32) {
         let present = self.present[place as usize];
         match end {
+            End::Control => {}
             End::Edge(edge) => self.edge_view(edge, place, present),
             End::Worker(proc) => {
                 if let Some(node) = self.nodes.get_mut(&proc)
@@ -95,6 +113,11 @@ impl World {
         }
         self.note(|| format!("{} {why}", name(proc)));
         self.links.forget(End::Worker(proc));
+        self.away.remove(&proc);
+        if self.options.cluster {
+            // Edges keep their connections, and wait for the next owner.
+            return;
+        }
         let at = proc.number as usize;
         if self.present[at] == Some(proc) {
             self.present[at] = None;
@@ -137,6 +160,11 @@ impl World {
 
     /// A worker empties its mailbox and does all that follows.
     pub(crate) fn run_worker(&mut self, proc: Proc) -> Checked {
+        let paused = self.nodes.get(&proc).map_or(0, |node| node.paused_until);
+        if paused > self.now {
+            self.queue.put(paused, Event::Run(proc));
+            return Ok(());
+        }
         let Some(mut node) = self.nodes.remove(&proc) else { return Ok(()) };
         node.called = false;
         let now = BEGIN_US + self.now + self.jumped + node.ahead;
@@ -183,7 +211,7 @@ impl World {
         match output {
             Output::Read(number, reads) => self.ask_read(proc, number, reads),
             Output::Commit(batch) => self.ask_commit(proc, batch),
-            Output::Down(conn, _, frame) => return self.down(proc, conn, frame),
+            Output::Down(conn, epoch, frame) => return self.down(proc, conn, epoch, frame),
             Output::Between(frame) => self.between(proc, other, frame),
             Output::Admin(..) | Output::Note(_) => {}
             Output::Fallen(shard, panic) => {
@@ -191,6 +219,9 @@ impl World {
                 self.ledger.taken.fell(shard);
                 if self.options.panics {
                     self.fallen += 1;
+                    if self.control.map.get(&shard).is_some_and(|(owner, _)| *owner == proc) {
+                        self.grant(shard, proc);
+                    }
                 } else {
                     return hold(false, "panic", || format!("shard {}: {panic}", shard.0));
                 }
@@ -224,21 +255,29 @@ impl World {
             }
             _ => {}
         }
-        if let Some(other) = other {
-            self.send(End::Worker(proc), End::Worker(other), Frame::Between(frame));
+        let map = self.nodes.get(&proc).map(|node| &node.map).filter(|_| self.options.cluster);
+        let to = match map {
+            Some(map) => map.get(&frame.target()).map(|(owner, _)| *owner),
+            None => other,
+        };
+        if to == Some(proc) {
+            self.queue.put(self.now + 1, Event::Tell(proc, Input::Between(frame)));
+        } else if let Some(to) = to {
+            self.send(End::Worker(proc), End::Worker(to), Frame::Between(frame));
         }
     }
 
     /// A worker's frame for a connection: checked, and handed to the connection's edge. Where that
     /// is not there any more, the node itself says that the session has no socket.
-    fn down(&mut self, proc: Proc, conn: ConnId, mut frame: Down) -> Checked {
+    fn down(&mut self, proc: Proc, conn: ConnId, epoch: Epoch, mut frame: Down) -> Checked {
         self.released(proc, conn, &frame)?;
+        self.leased(proc, conn, &frame)?;
         let conn = self.tampered(conn, &mut frame);
         let Some(conn) = conn else { return Ok(()) };
         self.note(|| format!("{} to {}: {}", name(proc), conn_text(conn), down_text(&frame)));
-        let edge = self.edges.iter().position(|edge| edge.id == conn.edge);
+        let edge = self.edges.iter().position(|edge| edge.id == conn.edge && edge.up);
         let sent = edge.is_some_and(|edge| {
-            let frame = Frame::Down(conn, frame.clone());
+            let frame = Frame::Down(conn, epoch, frame.clone());
             self.send(End::Worker(proc), End::Edge(edge), frame)
         });
         if !sent
@@ -280,6 +319,15 @@ impl World {
         Ok(())
     }
 
+    /// Who speaks for a shard is its owner, or was within the time of a lease.
+    fn leased(&self, proc: Proc, conn: ConnId, frame: &Down) -> Checked {
+        let edge = self.edges.iter().find(|edge| edge.id == conn.edge);
+        let client = edge.and_then(|edge| edge.conns.get(&conn.slot)).map(|conn| conn.client);
+        let (Some(client), true) = (client, self.options.cluster) else { return Ok(()) };
+        let shard = self.ledger.accounts[self.clients[client].account].shard;
+        lease::speaks(&self.ledger.fence, proc, shard, self.now, frame)
+    }
+
     fn tampered(&mut self, conn: ConnId, frame: &mut Down) -> Option<ConnId> {
         match (self.options.tamper, frame) {
             (Some(Tamper::HandledTooHigh), Down::Handled { number }) => *number += 1,
@@ -302,14 +350,15 @@ impl World {
 /// The shard that a frame of an edge is for; of other inputs, none that there is.
 fn shard_of(input: &Input) -> ShardId {
     match input {
-        Input::Up(shard, _) => *shard,
+        Input::Up(shard, _) | Input::Remote(shard, ..) => *shard,
         _ => ShardId(u16::MAX),
     }
 }
 
 /// What a worker is told to have been taken, if it still knows the session.
 fn takes(worker: &Worker, input: &Input) -> Option<(ShardId, SessionId, u64)> {
-    let Input::Up(id, Up::Taken { account, session, number, .. }) = input else { return None };
+    let (Input::Up(id, frame) | Input::Remote(id, _, frame)) = input else { return None };
+    let Up::Taken { account, session, number, .. } = frame else { return None };
     let shard = worker.shards().find(|shard| shard.id() == *id)?;
     shard.account(account)?.session(*session)?;
     Some((*id, *session, *number))

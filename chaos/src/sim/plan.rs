@@ -27,6 +27,10 @@ pub enum Fault {
     Jump,
     /// The store does not answer for a while.
     Outage,
+    /// A router cannot reach the store for a while, and everybody else can.
+    Away,
+    /// A router and an edge die at once.
+    KillBoth,
     /// A shard panics in one of its next decisions. No seed draws it: [`super::Options::panics`]
     /// does.
     Panic,
@@ -42,6 +46,21 @@ const FAULTS: [Fault; 9] = [
     Fault::KillEdge,
     Fault::Jump,
     Fault::Outage,
+];
+
+/// In a cluster, `Stop` is a process that stands still and goes on, `TakeOver` a shard that control
+/// gives to another router.
+const CLUSTER_FAULTS: [Fault; 10] = [
+    Fault::WorkerLink,
+    Fault::Kill,
+    Fault::Kill,
+    Fault::KillBoth,
+    Fault::Stop,
+    Fault::TakeOver,
+    Fault::KillEdge,
+    Fault::Jump,
+    Fault::Outage,
+    Fault::Away,
 ];
 
 /// The circumstances of one run. Times in microseconds, rates of a thousand.
@@ -87,13 +106,16 @@ pub struct Plan {
     pub resume_s: u32,
     /// How long a worker's mailbox gathers before it is emptied.
     pub wake_us: u64,
+    /// How long it takes until somebody hears of what control decides.
+    pub control_us: (u64, u64),
 }
 
 impl Plan {
     /// The plan of a seed.
-    pub fn new(rng: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, cluster: bool) -> Self {
         let density = rng.pick(&[150, 350, 700]).unwrap_or(350);
-        let faults = FAULTS.iter().copied().filter(|_| rng.chance(density)).collect();
+        let faults: &[Fault] = if cluster { &CLUSTER_FAULTS } else { &FAULTS };
+        let faults = faults.iter().copied().filter(|_| rng.chance(density)).collect();
         let slow = rng.chance(300);
         let rough = rng.chance(500);
         Self {
@@ -117,6 +139,12 @@ impl Plan {
             bulk: rng.pick(&[0, 0, 0, 9_000]).unwrap_or(0),
             resume_s: rng.pick(&[5, 60, 300]).unwrap_or(300),
             wake_us: rng.pick(&[1, 200, 5_000]).unwrap_or(1),
+            control_us: match cluster {
+                true => {
+                    rng.pick(&[(50, 500), (1_000, 50_000), (5_000, 1_500_000)]).unwrap_or((50, 500))
+                }
+                false => (0, 0),
+            },
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
-use peer::{Between, ConnId, Down, NodeId, ShardId, Up};
+use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, ShardId, Up};
 use session::worker::Input;
+
+use super::control::Decision;
 
 /// A worker in one incarnation: the number is that of its place.
 pub type Proc = NodeId;
@@ -16,6 +18,8 @@ pub enum End {
     Edge(usize),
     /// A worker.
     Worker(Proc),
+    /// Control, in a cluster.
+    Control,
 }
 
 /// What goes over a link.
@@ -24,9 +28,15 @@ pub enum Frame {
     /// From an edge.
     Up(ShardId, Up),
     /// To an edge.
-    Down(ConnId, Down),
+    Down(ConnId, Epoch, Down),
     /// From a worker to a worker.
     Between(Between),
+    /// From an edge, to the owner under an epoch.
+    Remote(ShardId, Epoch, Up),
+    /// An edge has reported a shard.
+    Complete(Complete),
+    /// From control.
+    Control(Decision),
 }
 
 /// What happens.
@@ -62,6 +72,16 @@ pub enum Event {
     Store,
     /// A client does something, if it is still in the state it was in.
     Client(usize, u64),
+    /// Control takes a router for dead.
+    Dead(Proc),
+    /// Control takes an edge for dead.
+    EdgeDead(NodeId),
+    /// A router gets shards.
+    Rebalance(Proc),
+    /// A router that cannot reach the store has lost its lease.
+    LeaseEnds(Proc),
+    /// A router reaches the store again.
+    Back(Proc),
     /// Something goes wrong.
     Fault,
 }

@@ -25,7 +25,8 @@ impl World {
 
     pub(crate) fn read(&mut self, by: Proc, number: u64, reads: &Reads) {
         let at = self.now + self.rng.within(self.plan.read_us);
-        let fails = self.outage || (!self.healed && self.rng.chance(self.plan.read_fails));
+        let away = self.outage || self.away.contains(&by);
+        let fails = away || (!self.healed && self.rng.chance(self.plan.read_fails));
         let rows = if fails { Err(ReadError::Unavailable) } else { self.table.read_now(reads) };
         if fails {
             self.note(|| format!("{} read {number} fails", name(by)));
@@ -65,7 +66,7 @@ impl World {
         if self.lost_commits.remove(&op_id) {
             return Ok(());
         }
-        let fate = if told { Fate::Done } else { self.commit_fate() };
+        let fate = if told { Fate::Done } else { self.commit_fate(by) };
         let result = match fate {
             Fate::Done => self.apply(by, &batch)?,
             Fate::Unavailable => Err(CommitError::Unavailable),
@@ -86,8 +87,8 @@ impl World {
         Ok(())
     }
 
-    fn commit_fate(&mut self) -> Fate {
-        if self.outage {
+    fn commit_fate(&mut self, by: Proc) -> Fate {
+        if self.outage || self.away.contains(&by) {
             return Fate::Unavailable;
         }
         if self.healed {
@@ -117,6 +118,7 @@ impl World {
             _ => self.table.commit_now(batch),
         };
         if result.is_ok() {
+            self.ledger.fence.now = self.now;
             self.ledger.applied(by, batch)?;
             self.note(|| {
                 format!("{} commit {} is done{}", name(by), batch.op_id(), rows_text(batch))

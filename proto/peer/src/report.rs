@@ -27,7 +27,7 @@ pub struct Report {
     /// Ids in the account's log of what the client has lately taken: the owner may not have written
     /// them down.
     pub recent: Vec<u64>,
-    /// The socket is lost, and the session waits to be resumed.
+    /// The socket is lost: `Up::Lost` follows, behind what is not confirmed.
     pub lost: bool,
 }
 

@@ -55,7 +55,15 @@ pub enum Up {
     Lost { account: Jid, session: SessionId, attachment: u32 },
     /// A shard has a new owner: a stanza that this session's client was given and has not taken.
     /// All of them, oldest first, stand before the session's [`Up::Report`].
-    Kept { account: Jid, session: SessionId, number: u64, log: u64, stanza: Stanza },
+    Kept {
+        account: Jid,
+        session: SessionId,
+        /// That of the report.
+        attachment: u32,
+        number: u64,
+        log: u64,
+        stanza: Stanza,
+    },
     /// A shard has a new owner, and this session of it is here. What it has not confirmed follows,
     /// marked as retries.
     Report(Box<Report>),

@@ -82,7 +82,8 @@ impl Hash {
     }
 
     /// `HMAC(key, data)`.
-    fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
+    /// HMAC with this hash (RFC 2104).
+    pub fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
         match self {
             Hash::Sha1 => hmac::<Sha1>(key, data),
             Hash::Sha256 => hmac::<Sha256>(key, data),

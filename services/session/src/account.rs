@@ -70,6 +70,8 @@ pub(crate) struct Inbox {
     moved: bool,
     /// A timer will write it.
     pub(crate) timer: bool,
+    /// The batch in which it was written last.
+    pub(crate) written_at: BatchNo,
     /// The last message that waits for a resource.
     pub(crate) head: u64,
     /// Messages above the cursor that nobody has taken, as far as they are known.

@@ -4,6 +4,8 @@
 //! Every method that says something gives the shard that it is for and the frame. The owner
 //! decides; this only remembers what the owner said.
 
+mod keep;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use xmpp::scram::Hash;
 use xmpp::stanza::Stanza;
 use xmpp::text::Text;
 
+use self::keep::Keep;
 use crate::limits;
 use crate::session::weight;
 
@@ -37,6 +40,12 @@ pub struct Attachment {
     /// Stanzas that the owner has not confirmed: number and bytes.
     flight: VecDeque<(u64, u32)>,
     flight_bytes: usize,
+    /// The owner that the connection speaks to has this epoch, at an edge of a cluster.
+    owner: Epoch,
+    /// The socket is gone, and its session waits to be resumed.
+    lost: bool,
+    /// What a later owner is told, at an edge of a cluster.
+    keep: Option<Box<Keep>>,
 }
 
 impl Attachment {
@@ -54,7 +63,60 @@ impl Attachment {
             not_resumed: false,
             flight: VecDeque::new(),
             flight_bytes: 0,
+            owner: Epoch(0),
+            lost: false,
+            keep: None,
         }
+    }
+
+    /// The half of a connection at an edge of a cluster: it keeps what a later owner must know.
+    pub fn keeping(conn: ConnId) -> Self {
+        Self { keep: Some(Box::default()), ..Self::new(conn) }
+    }
+
+    /// The shard of the account that is logging in or logged in.
+    pub fn shard(&self) -> Option<ShardId> {
+        self.account.as_ref().map(|_| self.shard)
+    }
+
+    /// A login is about to begin, at the owner under this epoch.
+    pub fn speaks_to(&mut self, epoch: Epoch) {
+        self.owner = epoch;
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    /// The shard has an owner under this epoch: what is to be said to it, before anything else. It
+    /// is nothing if the connection has spoken to that owner before.
+    pub fn moved(&mut self, epoch: Epoch) -> Vec<Addressed> {
+        let Some(keep) = self.keep.as_ref().filter(|_| epoch > self.owner) else {
+            return Vec::new();
+        };
+        self.owner = epoch;
+        self.epoch = self.epoch.max(epoch);
+        let frames = match (&self.account, self.session) {
+            (Some(account), Some(session)) => {
+                keep.reports(self.conn, account, session, self.attachment, self.lost)
+            }
+            _ => keep.asks_again().into_iter().collect(),
+        };
+        frames.into_iter().map(|frame| (self.shard, frame)).collect()
+    }
+
+    /// The owner under this epoch has said something. `false`: it is not the owner any more, as far
+    /// as this edge knows, and is not heard.
+    pub fn hear_from(&mut self, epoch: Epoch, frame: &Down) -> bool {
+        if epoch < self.epoch {
+            return false;
+        }
+        self.epoch = epoch;
+        self.hear(frame)
+    }
+
+    fn asking(&mut self, frame: Up) -> Addressed {
+        if let Some(keep) = &mut self.keep {
+            keep.ask(&frame);
+        }
+        (self.shard, frame)
     }
 
     /// The connection.
@@ -71,30 +133,30 @@ impl Attachment {
     pub fn challenge(&mut self, key: &HashKey, account: Jid, hash: Hash) -> Addressed {
         self.shard = shard_of(key, &account);
         self.account = Some(account.clone());
-        (self.shard, Up::Challenge { conn: self.conn, account, hash })
+        self.asking(Up::Challenge { conn: self.conn, account, hash })
     }
 
     /// The client's proof.
-    pub fn verify(&self, hash: Hash, auth_message: Bytes, proof: Bytes) -> Option<Addressed> {
+    pub fn verify(&mut self, hash: Hash, auth_message: Bytes, proof: Bytes) -> Option<Addressed> {
         let account = self.account.clone()?;
-        Some((self.shard, Up::Verify { conn: self.conn, account, hash, auth_message, proof }))
+        Some(self.asking(Up::Verify { conn: self.conn, account, hash, auth_message, proof }))
     }
 
     /// A resource is to be bound.
-    pub fn bind(&self, resource: Option<Text>) -> Option<Addressed> {
+    pub fn bind(&mut self, resource: Option<Text>) -> Option<Addressed> {
         let account = self.account.clone()?;
         let generation = self.generation;
         let (conn, resends) = (self.conn, self.not_resumed);
-        Some((self.shard, Up::Bind { conn, account, generation, resource, resends }))
+        Some(self.asking(Up::Bind { conn, account, generation, resource, resends }))
     }
 
     /// A session is to be resumed. An id that we cannot have made is sent as one that nobody has,
     /// so that the answer takes the same way.
-    pub fn resume(&self, sm_id: &str, h: u32) -> Option<Addressed> {
+    pub fn resume(&mut self, sm_id: &str, h: u32) -> Option<Addressed> {
         let account = self.account.clone()?;
         let session = SessionId::from_sm_id(sm_id).unwrap_or(SessionId(0));
         let generation = self.generation;
-        Some((self.shard, Up::Resume { conn: self.conn, account, generation, session, h }))
+        Some(self.asking(Up::Resume { conn: self.conn, account, generation, session, h }))
     }
 
     /// Stream management is to be turned on. Numbers begin again with the next stanza, which may
@@ -105,7 +167,11 @@ impl Attachment {
         self.enabling = true;
         self.flight = VecDeque::new();
         self.flight_bytes = 0;
-        Some((self.shard, Up::Enable { account, session, resume }))
+        let frame = Up::Enable { account, session, resume };
+        if let Some(keep) = &mut self.keep {
+            keep.enable(&frame);
+        }
+        Some((self.shard, frame))
     }
 
     /// The client has sent a stanza.
@@ -114,7 +180,7 @@ impl Attachment {
         self.fly(number, weight(&stanza));
         let attachment = self.attachment;
         let frame = Up::Stanza { account, session, attachment, number, retry: false, stanza };
-        Some((self.shard, frame))
+        Some(self.sending(number, frame))
     }
 
     /// The edge has judged a stanza itself; `reply` is what the client is to get for it.
@@ -122,7 +188,14 @@ impl Attachment {
         let (account, session) = self.bound()?;
         self.fly(number, reply.as_ref().map_or(limits::STANZA_BYTES_OVERHEAD, weight));
         let attachment = self.attachment;
-        Some((self.shard, Up::Judged { account, session, attachment, number, reply }))
+        Some(self.sending(number, Up::Judged { account, session, attachment, number, reply }))
+    }
+
+    fn sending(&mut self, number: u64, frame: Up) -> Addressed {
+        if let Some(keep) = &mut self.keep {
+            keep.send(number, &frame);
+        }
+        (self.shard, frame)
     }
 
     /// Something is on its way to the owner, who will confirm it.
@@ -132,8 +205,11 @@ impl Attachment {
     }
 
     /// The client has taken stanzas.
-    pub fn taken(&self, number: u64) -> Option<Addressed> {
+    pub fn taken(&mut self, number: u64) -> Option<Addressed> {
         let (account, session) = self.bound().filter(|_| !self.enabling)?;
+        if let Some(keep) = &mut self.keep {
+            keep.take(number);
+        }
         let attachment = self.attachment;
         Some((self.shard, Up::Taken { account, session, attachment, number }))
     }
@@ -141,7 +217,12 @@ impl Attachment {
     /// The socket is lost.
     pub fn lost(&mut self) -> Option<Addressed> {
         let (account, session) = self.bound()?;
-        self.session = None;
+        // At an edge of a cluster a later owner may have to know of it, as long as the session can
+        // be resumed.
+        self.lost = true;
+        if self.keep.is_none() {
+            self.session = None;
+        }
         let attachment = self.attachment;
         Some((self.shard, Up::Lost { account, session, attachment }))
     }
@@ -155,7 +236,7 @@ impl Attachment {
     }
 
     fn bound(&self) -> Option<(Jid, SessionId)> {
-        Some((self.account.clone()?, self.session?))
+        Some((self.account.clone()?, self.session.filter(|_| !self.lost)?))
     }
 
     /// The owner has said something. `false`: it comes from an owner that is not one any more, and
@@ -181,7 +262,12 @@ impl Attachment {
             }
             Down::Handled { number } => self.confirmed(*number),
             Down::ResumeFailed { .. } => self.not_resumed = true,
+            // Nobody asks this edge for it any more.
+            Down::Close { .. } if self.keep.is_some() => self.session = None,
             _ => {}
+        }
+        if let Some(keep) = &mut self.keep {
+            keep.hear(frame);
         }
         true
     }

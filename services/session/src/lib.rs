@@ -26,6 +26,7 @@ pub mod roster;
 pub mod rows;
 pub mod session;
 pub mod shard;
+mod snapshot;
 pub mod spec;
 mod stored;
 pub mod subscription;

@@ -100,6 +100,10 @@ pub const FALL_WAIT_MAX_US: u64 = 30 * 1_000_000;
 /// After how much time without a panic earlier ones count no more, in microseconds.
 pub const FALL_FORGOTTEN_US: u64 = 600 * 1_000_000;
 
+/// Frames that wait for a shard to be claimed, or to be granted: what edges report of a thousand
+/// sessions, and more.
+pub const CLAIM_FRAMES_MAX: usize = 65_536;
+
 /// How often a worker of a cluster asks the store whether its shards are its own, in microseconds.
 pub const LEASE_REFRESH_US: u64 = 1_000_000;
 
@@ -108,6 +112,17 @@ pub const LEASE_REFRESH_US: u64 = 1_000_000;
 pub const LEASE_US: u64 = 3_000_000;
 
 const _: () = assert!(2 * LEASE_REFRESH_US < LEASE_US && STORE_RETRY_US < LEASE_REFRESH_US);
+
+/// How long a shard that was granted waits for edges that do not say what sessions they have, in
+/// microseconds: what depends on sessions waits too.
+pub const REBUILD_US: u64 = 5_000_000;
+
+/// Bytes that a shard keeps meanwhile; beyond it parcels are left to be sent again.
+pub const REBUILD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Ids of messages that an edge remembers as taken, for each session: those of the second or so
+/// that the owner's cursor is behind.
+pub const RECENT_TAKEN_MAX: usize = 256;
 
 /// SCRAM iterations of accounts that do not exist: the same as of those that do (RFC 7677 §4 asks
 /// for at least 4096).

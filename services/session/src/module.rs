@@ -62,6 +62,8 @@ pub struct Event {
     pub offline: bool,
     /// At `Deliver`: the sessions that get it.
     pub targets: SmallVec<[SessionId; 4]>,
+    /// An owner before may have decided on it.
+    pub(crate) retry: bool,
 }
 
 impl Event {
@@ -75,6 +77,7 @@ impl Event {
             archived: false,
             offline: false,
             targets: SmallVec::new(),
+            retry: false,
         }
     }
 

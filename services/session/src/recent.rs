@@ -53,6 +53,11 @@ impl Known {
         self.outgoing && self.key.hash == key.hash && self.key.session != key.session
     }
 
+    /// Whether it is the row of this very stanza, written by an owner before.
+    pub(crate) fn was_decided(&self, key: IngestKey) -> bool {
+        self.outgoing && self.key == key
+    }
+
     /// Whether it is the row of this parcel's stanza: the very same, or one that its sender sent in
     /// a session before; or, if a shard sends it again (`retry`), in one since, which has made the
     /// row its own. One that says the same and came in this session is another one, and so may be

@@ -35,8 +35,13 @@ pub struct Session {
     pub(crate) resends_until: u64,
     /// What modules know of it.
     pub marks: Marks,
+    /// Its edge is to keep what it means now.
+    pub(crate) changed: bool,
     /// Until when it waits to be resumed, by the steady clock; zero while attached.
     pub(crate) expires_us: u64,
+    /// The connection that it had when it was lost: in a cluster its edge keeps what later owners
+    /// must know, until it is told that the session goes on elsewhere or is over.
+    pub(crate) ghost: Option<ConnId>,
     /// A connection that resumes it, once all it had handed over is durable.
     pub(crate) resuming: Option<Resuming>,
     /// An orderly stop has stored it.
@@ -355,7 +360,9 @@ impl Session {
             interested: false,
             resends_until: 0,
             marks: Marks::default(),
+            changed: false,
             expires_us: 0,
+            ghost: None,
             resuming: None,
             stored: true,
             unstored: 0,

@@ -8,6 +8,7 @@
 mod commit;
 mod core;
 mod drive;
+mod rebuild;
 mod ticket;
 mod timer;
 mod window;
@@ -25,6 +26,8 @@ use crate::account::Account;
 use crate::admin;
 use crate::config::Config;
 use crate::rows::Clock;
+
+use self::rebuild::Rebuild;
 
 pub(crate) use self::commit::BatchNo;
 pub(crate) use self::core::{Core, Effect, Recovery};
@@ -110,6 +113,8 @@ pub struct Shard {
     stop: Stop,
     /// What an orderly stop has still to store.
     unstored: VecDeque<(Jid, Unstored)>,
+    /// It does not know all its sessions yet.
+    rebuild: Option<Box<Rebuild>>,
 }
 
 impl Shard {
@@ -127,6 +132,7 @@ impl Shard {
             accounts: HashMap::new(),
             stop: Stop::No,
             unstored: VecDeque::new(),
+            rebuild: None,
         }
     }
 
@@ -147,7 +153,7 @@ impl Shard {
             Input::Up(frame) => self.handle_up(frame, env),
             Input::Between(frame) => self.handle_between(frame, env),
             Input::Gone(edge) => self.handle_gone(edge, env),
-            Input::Complete(_) => {}
+            Input::Complete(edge) => self.heard(edge, env),
             Input::Moved(shard) => self.resend(shard),
             Input::Rows(ticket, rows) => self.handle_rows(ticket, rows, env),
             Input::Admin(ticket, request) => self.handle_admin(ticket, request, env),

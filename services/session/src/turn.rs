@@ -9,6 +9,7 @@ mod modules;
 mod outbound;
 mod passing;
 mod presence;
+mod rebuild;
 mod resent;
 mod resume;
 mod roster;
@@ -21,7 +22,7 @@ use xmpp::stanza::{Kind, PresenceType, Stanza};
 
 use crate::account::{Account, State};
 use crate::limits;
-use crate::session::{Feed, InLog, Managed, Reading};
+use crate::session::{Feed, InLog, Managed, Reading, Released};
 use crate::shard::{BatchNo, Core, Effect, Env, Origin, Timer, Work};
 
 /// One account, deciding.
@@ -39,6 +40,7 @@ impl Turn<'_, '_> {
             Work::Parcel(arrival) => self.arrive(arrival),
             Work::Gone(edge) => self.edge_gone(edge),
             Work::Admin(ticket, request) => self.admin(ticket, request),
+            Work::Rebuilt => self.rebuilt_all(),
         }
     }
 
@@ -76,8 +78,10 @@ impl Turn<'_, '_> {
                     self.end(session);
                 }
             }
-            // A shard that rebuilds has taken them (`rebuild`).
-            Up::Kept { .. } | Up::Report(_) => {}
+            Up::Kept { session, attachment, number, log, stanza, .. } => {
+                self.core.reported((session, attachment), Released { number, log, stanza });
+            }
+            Up::Report(report) => self.report(*report),
             Up::Challenge { .. } | Up::Verify { .. } => {
                 unreachable!("logins are not an account's work: shard::drive answers them")
             }
@@ -244,10 +248,14 @@ impl Turn<'_, '_> {
         let Some(session) = self.account.session_mut(id) else { return };
         let grown = session.inbound.advance(committed);
         let settled = session.inbound.settled();
-        if let (Some(number), Some(conn)) = (grown, session.conn) {
+        let (conn, changed) = (session.conn, session.changed);
+        if let (Some(number), Some(conn)) = (grown, conn) {
+            if changed {
+                self.keep(id);
+            }
             self.core.down(conn, Down::Handled { number });
         }
-        if settled && session.resuming.is_some() {
+        if settled && self.account.session(id).is_some_and(|s| s.resuming.is_some()) {
             self.finish_resume(id);
         }
     }

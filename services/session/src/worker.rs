@@ -199,7 +199,8 @@ impl Worker {
                 self.give(shard, shard::Input::Admin(ticket, request), env);
             }
             Input::Gone(edge) => {
-                for shard in self.owned() {
+                let all: Vec<ShardId> = self.slots.keys().copied().collect();
+                for shard in all {
                     self.give(shard, shard::Input::Gone(edge), env);
                 }
             }

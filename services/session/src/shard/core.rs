@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kv::Reads;
 use peer::{
-    Ack, Between, BindRefusal, ConnId, Down, Epoch, Parcel, Pass, Retried, SessionId, ShardId, Up,
-    shard_of,
+    Ack, Between, BindRefusal, ConnId, Down, Epoch, NodeId, Parcel, Pass, Retried, SessionId,
+    ShardId, Up, shard_of,
 };
 use xmpp::error::{Condition, StreamCondition};
 use xmpp::jid::Jid;
@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::deletion::Deletion;
 use crate::limits;
 use crate::rows::Clock;
-use crate::session::InLog;
+use crate::session::{InLog, Released, weight};
 
 /// How long a parcel may stay unconfirmed before its window is sent again, in microseconds. A link
 /// that lost it says so sooner; this is the last resort.
@@ -110,6 +110,10 @@ pub(crate) struct Core {
     pub(crate) ready: VecDeque<Jid>,
     /// Accounts that can go on when the growing batch has room again.
     pub(crate) stalled: VecDeque<Jid>,
+    /// What edges have said that sessions were given, which they are about to report.
+    pub(crate) kept: BTreeMap<(SessionId, u32), Vec<Released>>,
+    /// Edges that were declared dead: what still comes from them is not heard.
+    pub(crate) gone: BTreeSet<NodeId>,
     pub(crate) out: Outputs,
 }
 
@@ -148,7 +152,19 @@ impl Core {
             progress: Vec::new(),
             ready: VecDeque::new(),
             stalled: VecDeque::new(),
+            kept: BTreeMap::new(),
+            gone: BTreeSet::new(),
             out: VecDeque::new(),
+        }
+    }
+
+    /// A session that an edge is about to report was given this. More than a queue may hold is not
+    /// kept; the report does not fit then, and its client resumes.
+    pub(crate) fn reported(&mut self, session: (SessionId, u32), given: Released) {
+        let kept = self.kept.entry(session).or_default();
+        let bytes: usize = kept.iter().map(|released| weight(&released.stanza)).sum();
+        if bytes <= limits::SESSION_QUEUE_BYTES_MAX {
+            kept.push(given);
         }
     }
 
@@ -302,7 +318,7 @@ impl Core {
                 let condition = StreamCondition::InternalServerError;
                 self.down(conn, Down::Close { condition });
             }
-            Work::Up(_) | Work::Gone(_) => {}
+            Work::Up(_) | Work::Gone(_) | Work::Rebuilt => {}
             Work::Parcel(arrival) => {
                 let answer = arrival.parcel.stanza.reply_error(Condition::InternalServerError);
                 if let Some(answer) = answer

@@ -4,6 +4,7 @@ use kv::{ReadError, Rows};
 use peer::{Between, ConnId, Down, Epoch, NodeId, Pass, ShardId, Up};
 use xmpp::jid::Jid;
 
+use super::rebuild::Parked;
 use super::ticket::Ticket;
 use super::window::Incoming;
 use super::{Arrival, Arrived, Effect, Env, Origin, Output, Shard, Stop, Timer, Unstored, Work};
@@ -44,13 +45,17 @@ impl Shard {
     /// frame of it that is still on its way binds or resumes for a connection that nobody has; who
     /// cannot deliver the answer says so (`attachment::orphaned`).
     pub(super) fn handle_gone(&mut self, edge: NodeId, env: &mut Env<'_>) {
+        if self.core.config.cluster.is_some() {
+            self.core.gone.insert(edge);
+        }
         for jid in self.names() {
             self.work(jid, Work::Gone(edge), env);
         }
+        self.heard(edge, env);
     }
 
     /// The accounts in memory, in order: what is done for all of them is the same in every run.
-    fn names(&self) -> Vec<Jid> {
+    pub(super) fn names(&self) -> Vec<Jid> {
         let mut names: Vec<Jid> = self.accounts.keys().cloned().collect();
         names.sort();
         names
@@ -72,6 +77,8 @@ impl Shard {
 
     pub(super) fn handle_between(&mut self, frame: Between, env: &mut Env<'_>) {
         match frame {
+            // It is sent again.
+            Between::Pass(_) if self.rebuild.as_ref().is_some_and(|r| r.is_full()) => {}
             Between::Pass(pass) => self.take_pass(pass, env),
             Between::Ack(ack) => {
                 if ack.target_epoch != self.core.epoch {
@@ -283,6 +290,17 @@ impl Shard {
 
     /// Gives an account something to decide, now or when it can.
     pub(super) fn work(&mut self, jid: Jid, work: Work, env: &mut Env<'_>) {
+        match &mut self.rebuild {
+            None => self.work_now(jid, work, env),
+            Some(rebuild) => match rebuild.park(jid, work) {
+                Parked::Now(jid, work) => self.work_now(jid, work, env),
+                Parked::Waits => {}
+                Parked::Refused(work) => self.core.refuse(work),
+            },
+        }
+    }
+
+    fn work_now(&mut self, jid: Jid, work: Work, env: &mut Env<'_>) {
         let now = self.core.clock;
         let account = match self.accounts.get_mut(&jid) {
             Some(account) => account,
@@ -443,6 +461,7 @@ impl Shard {
                 Timer::Cursor(jid) => self.turn(&jid, env, |turn| turn.write_cursor()),
                 Timer::Window(target, number) => self.check_window(target, number),
                 Timer::Read(ticket) => self.core.read_again(ticket),
+                Timer::Rebuild => self.rebuilt(env),
                 Timer::Sweep => {
                     self.sweep();
                     if self.sessions() > 0 {
@@ -477,6 +496,7 @@ impl Shard {
     fn sweep(&mut self) {
         let (now, committed) = (self.core.clock, self.core.commits.committed());
         let steady_us = self.core.steady_us;
+        self.core.kept.clear();
         self.accounts.retain(|_, account| {
             account.recent.take_if(|recent| recent.is_over(steady_us));
             !(account.at_rest(committed) && now > account.used_us + limits::ACCOUNT_IDLE_US)

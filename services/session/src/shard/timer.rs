@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Read(u64),
     /// Look for accounts and windows at rest.
     Sweep,
+    /// Edges that have not reported are not waited for any longer.
+    Rebuild,
 }
 
 /// Deadlines in order.

@@ -19,6 +19,8 @@ pub(crate) enum Work {
     Gone(NodeId),
     /// An operator's request.
     Admin(u64, admin::Request),
+    /// All sessions of the account are known that its owner will know of.
+    Rebuilt,
 }
 
 /// A parcel at the shard of its addressee.
@@ -55,17 +57,17 @@ impl Work {
     /// Whether an account that is too far behind may answer that it takes no more. What a bound
     /// session says is bounded by the credit of its edge, and to leave out some of it would break
     /// the session. That an edge is gone nobody says again.
-    fn can_be_refused(&self) -> bool {
+    pub(super) fn can_be_refused(&self) -> bool {
         let logs_in = matches!(self, Self::Up(Up::Bind { .. } | Up::Resume { .. }));
-        logs_in || !matches!(self, Self::Up(_) | Self::Gone(_))
+        logs_in || !matches!(self, Self::Up(_) | Self::Gone(_) | Self::Rebuilt)
     }
 
     /// About how many bytes it holds.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         let stanza = match self {
             Self::Up(Up::Stanza { stanza, .. }) => Some(stanza),
             Self::Parcel(arrival) => Some(&arrival.parcel.stanza),
-            Self::Up(_) | Self::Gone(_) | Self::Admin(..) => None,
+            Self::Up(_) | Self::Gone(_) | Self::Admin(..) | Self::Rebuilt => None,
         };
         size_of::<Self>() + stanza.map_or(0, |stanza| stanza.size_hint())
     }

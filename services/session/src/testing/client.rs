@@ -184,7 +184,7 @@ impl Client {
     pub(super) fn bind(&mut self) -> Option<Addressed> {
         self.managed = false;
         let resource = self.jid.resource().map(xmpp::text::Text::from);
-        self.half.as_ref()?.bind(resource)
+        self.half.as_mut()?.bind(resource)
     }
 
     /// Turns stream management on in a new session.

@@ -291,7 +291,7 @@ impl Server {
         client.resumable = false;
         client.unconfirmed.clear();
         let resource = jid.resource().map(xmpp::text::Text::from);
-        let frame = client.half.as_ref().and_then(|half| half.bind(resource));
+        let frame = client.half.as_mut().and_then(|half| half.bind(resource));
         self.up(conn, frame.expect("a login"));
         self.run();
     }
@@ -373,7 +373,7 @@ impl Server {
     pub fn resume_with(&mut self, name: &str, h: u32) {
         let session = self.client(name).session.expect("a session to resume");
         let conn = self.connect(name);
-        let half = self.client(name).half.as_ref();
+        let half = self.client(name).half.as_mut();
         let frame = half.and_then(|half| half.resume(&session.to_sm_id(), h)).expect("a login");
         self.up(conn, frame);
     }
@@ -382,7 +382,7 @@ impl Server {
     /// comes of it before [`Server::run`].
     pub fn resume_id(&mut self, name: &str, sm_id: &str, h: u32) {
         let conn = self.connect(name);
-        let half = self.client(name).half.as_ref();
+        let half = self.client(name).half.as_mut();
         let frame = half.and_then(|half| half.resume(sm_id, h)).expect("a login");
         self.up(conn, frame);
     }
@@ -453,7 +453,7 @@ impl Server {
         let (session, h) = (client.session, client.received as u32);
         let frame = match session {
             Some(session) => {
-                client.half.as_ref().and_then(|half| half.resume(&session.to_sm_id(), h))
+                client.half.as_mut().and_then(|half| half.resume(&session.to_sm_id(), h))
             }
             None => client.bind(),
         };

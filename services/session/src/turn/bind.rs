@@ -57,6 +57,9 @@ impl Turn<'_, '_> {
         }
         self.account.sessions.push(Box::new(session));
         let epoch = self.core.epoch;
+        if let Some(frame) = self.snapshot(id, conn) {
+            self.tell(conn, frame);
+        }
         self.tell(conn, Down::Bound { session: id, jid, epoch });
     }
 
@@ -100,6 +103,9 @@ impl Turn<'_, '_> {
         // over and not taken: a message among it stays one that nobody has taken.
         session.outbound.restart();
         if let Some(conn) = conn {
+            if let Some(frame) = self.snapshot(id, conn) {
+                self.core.down(conn, frame);
+            }
             // Not held: stanzas released after this are numbered from 1, so it stands before them.
             self.core.down(conn, Down::Enabled { session: id, resume_s });
         }
@@ -124,7 +130,7 @@ impl Turn<'_, '_> {
         self.write_passing();
         let at = self.core.clock + self.core.config.resume_us();
         if let Some(session) = self.account.session_mut(id) {
-            session.conn = None;
+            session.ghost = session.conn.take().or(session.ghost);
             session.expires_us = at;
             self.core.timers.set(at, Timer::Resume(self.account.jid.clone(), id));
         }
@@ -162,6 +168,7 @@ impl Turn<'_, '_> {
             let key = self.account.entity.session(id);
             self.delete(key);
         }
+        self.forget_ghost(session.ghost);
         if let Some(resuming) = session.resuming {
             self.not_resumed(resuming.conn, ResumeRefusal::ItemNotFound);
         }

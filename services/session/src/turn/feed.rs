@@ -192,6 +192,7 @@ impl Turn<'_, '_> {
             let cursor = self.account.inbox.write(&self.account.passing);
             let key = self.account.entity.key(keys::tag::CURSOR, &[]);
             self.core.commits.growing().set(key, cursor.encode());
+            self.account.inbox.written_at = self.core.commits.growing_no();
         }
     }
 }

@@ -150,6 +150,7 @@ impl Turn<'_, '_> {
                 Op::Mark(id, mark, set) => {
                     if let Some(session) = self.account.session_mut(id) {
                         session.marks.set(mark, set);
+                        session.changed = true;
                     }
                 }
             }

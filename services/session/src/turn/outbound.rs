@@ -41,6 +41,7 @@ impl Turn<'_, '_> {
                 let ingest = IngestKey { session: id, attachment, number, hash };
                 let mut event = Event::new(stanza, Sender::Own(id));
                 event.ingest = Some(ingest);
+                event.retry = retry;
                 if event.stanza.to.is_none() {
                     // RFC 6120 §10.3.1: it is for the account itself.
                     event.stanza.to = Some(self.account.jid.clone());
@@ -48,7 +49,7 @@ impl Turn<'_, '_> {
                 self.message_sent(id, count, event);
             }
             Kind::Presence(kind) => {
-                self.client_presence(id, count, kind, stanza);
+                self.client_presence(id, count, kind, stanza, retry);
                 self.decided(id, count);
             }
             Kind::Iq(kind) => self.client_iq(id, count, kind, stanza),
@@ -112,7 +113,7 @@ impl Turn<'_, '_> {
         let early = event.stored.is_some();
         let parcel = Parcel { to, stanza, ingest: event.ingest, retried };
         let origin = Origin::Stanza(self.account.jid.clone(), id, count);
-        self.pass(parcel, origin, early, false);
+        self.pass(parcel, origin, early, event.retry);
     }
 
     /// An IQ from a client (RFC 6120 §10.3.3, RFC 6121 §8.5): for the account or the domain the
@@ -163,7 +164,14 @@ impl Turn<'_, '_> {
     }
 
     /// Presence from a client.
-    fn client_presence(&mut self, id: SessionId, count: Count, kind: PresenceType, stanza: Stanza) {
+    fn client_presence(
+        &mut self,
+        id: SessionId,
+        count: Count,
+        kind: PresenceType,
+        stanza: Stanza,
+        retry: bool,
+    ) {
         let to = stanza.to.clone();
         match (kind, to) {
             (PresenceType::Available, None) => self.available(id, stanza),
@@ -176,7 +184,7 @@ impl Turn<'_, '_> {
             (PresenceType::Probe, Some(_)) => {}
             (PresenceType::Error, Some(_)) => self.route(stanza),
             (_, None) => self.bounce(&stanza, Condition::BadRequest),
-            (kind, Some(to)) => self.subscription_out(id, count, kind, &to, &stanza),
+            (kind, Some(to)) => self.subscription_out(id, count, kind, &to, &stanza, retry),
         }
     }
 }

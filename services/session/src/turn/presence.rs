@@ -33,6 +33,7 @@ impl Turn<'_, '_> {
         let Some(session) = self.account.session_mut(id) else { return };
         let before = session.priority();
         session.presence = Some(Box::new(Available { stanza: stanza.clone(), priority }));
+        session.changed = true;
         self.presence_changed(id, before, Some(priority), &stanza);
     }
 
@@ -41,6 +42,7 @@ impl Turn<'_, '_> {
         let Some(session) = self.account.session_mut(id) else { return };
         let before = session.priority();
         session.presence = None;
+        session.changed = true;
         let jid = session.jid.clone();
         let stanza = said.unwrap_or_else(|| presence::unavailable(&jid, &jid, None, None));
         self.presence_changed(id, before, None, &stanza);
@@ -113,6 +115,7 @@ impl Turn<'_, '_> {
         let subscribed = self.account.roster.state(to.bare_str()).from();
         let Some(session) = self.account.session_mut(id) else { return };
         let subscribed = subscribed && session.priority().is_some();
+        session.changed = true;
         match session.directed.sent(kind, to, subscribed) {
             Ok(()) => self.route(stanza),
             Err(condition) => self.bounce(&stanza, condition),
@@ -127,6 +130,7 @@ impl Turn<'_, '_> {
         kind: PresenceType,
         to: &Jid,
         stanza: &Stanza,
+        retry: bool,
     ) {
         let contact = to.to_bare();
         let Some(verb) = Verb::of(kind) else { return };
@@ -137,7 +141,7 @@ impl Turn<'_, '_> {
             return self.bounce(stanza, Condition::RemoteServerNotFound);
         }
         let state = self.account.roster.state(contact.as_str());
-        let again = self.resends(id);
+        let again = retry || self.resends(id);
         let change = if again { state.outbound_again(verb) } else { state.outbound(verb) };
         if let Err(condition) = self.account.roster.admit(contact.as_str(), &change) {
             return self.bounce(stanza, condition);

@@ -2,7 +2,7 @@
 //! (design: "Retries": both archives are deduplicated independently).
 
 use kv::{RangeRead, ReadError, Reads, Row, Rows};
-use peer::SessionId;
+use peer::{IngestKey, SessionId};
 use xmpp::error::Condition;
 use xmpp::jid::Jid;
 
@@ -96,12 +96,21 @@ impl Turn<'_, '_> {
     /// without an id is never known again.
     pub(super) fn message_sent(&mut self, id: SessionId, count: Count, event: Event) {
         let own = |to: &Jid| to.same_bare(&self.account.jid);
-        let known = self.resends(id) && event.stanza.id.is_some();
+        let retry = event.retry;
+        let known = retry || self.resends(id) && event.stanza.id.is_some();
         let key = event.ingest.filter(|_| known && !event.stanza.to.as_ref().is_some_and(own));
-        match key.and_then(|key| self.seek(key.hash, false, |known| known.was_sent(key))) {
+        let sought = |key: IngestKey| self.sought(&event, key);
+        let sought = key.map(sought);
+        match sought.and_then(|sought| self.seek(sought.key.hash, retry, |k| sought.is_it(k))) {
             Some(at) => self.look_back(count, event, at),
             None => self.decide_message(count, event),
         }
+    }
+
+    /// Which rows are those of a message from a client.
+    fn sought(&self, event: &Event, key: IngestKey) -> Sought {
+        let own = event.own_session().is_some_and(|id| self.resends(id));
+        Sought { key, retry: event.retry, resent: own && event.stanza.id.is_some() }
     }
 
     fn look_back(&mut self, count: Count, event: Event, range: RangeRead) {
@@ -166,19 +175,36 @@ impl Turn<'_, '_> {
         else {
             return;
         };
-        message.ingest = event.ingest;
-        message.confirmed = 0;
         event.stored = Some(id);
         event.archived = message.archived;
-        self.rewrite(row, &message);
+        if message.ingest != event.ingest {
+            message.ingest = event.ingest;
+            message.confirmed = 0;
+            self.rewrite(row, &message);
+        }
     }
 
     /// The row of a message that this account sent before.
     fn find_sent<'r>(&self, found: &'r Rows, event: &Event) -> Option<&'r Row> {
-        let (hash, key) = (&self.core.config.hash, event.ingest?);
+        let (hash, sought) = (&self.core.config.hash, self.sought(event, event.ingest?));
         found.rows(0).iter().find(|row| {
             let message = LogRow::decode(&row.value);
-            message.is_ok_and(|row| Known::of(&row, hash).is_some_and(|known| known.was_sent(key)))
+            message.is_ok_and(|row| Known::of(&row, hash).is_some_and(|known| sought.is_it(&known)))
         })
+    }
+}
+
+/// The message whose row is looked for in its sender's log.
+struct Sought {
+    key: IngestKey,
+    /// An owner before may have written it.
+    retry: bool,
+    /// Its client may have sent it in a session before.
+    resent: bool,
+}
+
+impl Sought {
+    fn is_it(&self, known: &Known) -> bool {
+        self.retry && known.was_decided(self.key) || self.resent && known.was_sent(self.key)
     }
 }

@@ -72,16 +72,22 @@ impl Turn<'_, '_> {
         if session.unstored > self.core.commits.committed() {
             return;
         }
-        session.resuming = None;
         let number = match taken_by(&session.outbound, h) {
             Ok(number) => number,
             Err(why) => {
+                session.resuming = None;
                 self.not_resumed(conn, why);
                 self.lost(id);
                 return;
             }
         };
+        if self.core.config.cluster.is_some() && self.settle_taken(id, number) {
+            return;
+        }
+        let Some(session) = self.account.session_mut(id) else { return };
+        session.resuming = None;
         session.conn = Some(conn);
+        let ghost = session.ghost.take();
         session.expires_us = 0;
         if session.resends_until != 0 {
             // Its client goes on with what it had begun to send again.
@@ -89,13 +95,36 @@ impl Turn<'_, '_> {
         }
         let logged = session.outbound.take(number);
         self.logged_taken(&logged);
+        self.forget_ghost(ghost);
         self.resumed(conn, id);
         self.read_on(id);
+    }
+
+    /// Has written down what the client has taken, and its account before it: the edge that it comes
+    /// from knows that, and no later owner will hear of it from there. `true`: that is to be waited
+    /// for.
+    fn settle_taken(&mut self, id: SessionId, number: u64) -> bool {
+        let Some(session) = self.account.session_mut(id) else { return false };
+        let logged = session.outbound.take(number);
+        self.logged_taken(&logged);
+        self.write_cursor();
+        let after = self.account.inbox.written_at;
+        if self.core.passes(after) {
+            return false;
+        }
+        self.core.commits.hold(after, Effect::Resume(self.account.jid.clone(), id));
+        if let Some(session) = self.account.session_mut(id) {
+            session.unstored = after;
+        }
+        true
     }
 
     /// Tells the client, and sends again what it has not taken.
     fn resumed(&mut self, conn: ConnId, id: SessionId) {
         let epoch = self.core.epoch;
+        if let Some(frame) = self.snapshot(id, conn) {
+            self.core.down(conn, frame);
+        }
         let Some(session) = self.account.session(id) else { return };
         self.core.down(
             conn,

@@ -40,6 +40,7 @@ impl Turn<'_, '_> {
     fn roster_get(&mut self, id: SessionId, stanza: &Stanza, ver: Option<&str>) {
         if let Some(session) = self.account.session_mut(id) {
             session.interested = true;
+            session.changed = true;
         }
         let (result, changes) = match self.account.roster.catch_up(ver, self.core.now) {
             Catchup::Whole => (self.account.roster.write_result(), Vec::new()),

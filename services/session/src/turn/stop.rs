@@ -39,7 +39,12 @@ impl Turn<'_, '_> {
     pub(crate) fn store_session(&mut self, id: SessionId) {
         let Some(session) = self.account.session(id) else { return };
         let (key, jid) = (self.account.entity.session(id), session.jid.clone());
-        let value = Some(self.row(session).encode());
+        let queue = session
+            .outbound
+            .untaken()
+            .map(|released| QueuedRow { log: released.log, stanza: released.stanza.clone() })
+            .collect();
+        let value = Some(self.row(session, queue).encode());
         match value.filter(|value| value.len() <= limits::SESSION_ROW_BYTES_MAX) {
             Some(value) => self.set(key, value),
             None => {
@@ -51,18 +56,14 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn row(&self, session: &Session) -> SessionRow {
+    /// A session as another owner, or this one after a stop, takes it up again.
+    pub(super) fn row(&self, session: &Session, queue: Vec<QueuedRow>) -> SessionRow {
         let left = match session.expires_us {
             0 => self.core.config.resume_us(),
             at => at.saturating_sub(self.core.clock),
         };
         // Another process reads it, whose steady clock is another one.
         let lost_us = self.core.now - self.core.config.resume_us().saturating_sub(left);
-        let queue = session
-            .outbound
-            .untaken()
-            .map(|released| QueuedRow { log: released.log, stanza: released.stanza.clone() })
-            .collect();
         SessionRow {
             id: session.id,
             resource: session.jid.resource().unwrap_or_default().into(),

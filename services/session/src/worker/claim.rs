@@ -7,7 +7,7 @@ use peer::{Between, Epoch, NodeId, ShardId};
 
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
-use crate::limits::{STORE_RETRY_US, WAITING_MAX};
+use crate::limits::{CLAIM_FRAMES_MAX, STORE_RETRY_US};
 use crate::rows::{Clock, Fence};
 use crate::shard::{self, Env, Shard};
 
@@ -45,7 +45,7 @@ impl Claim {
     /// Keeps an input until the shard is served. Beyond the limit the newest is dropped: nothing of
     /// it was acknowledged.
     pub(super) fn wait(&mut self, input: shard::Input) {
-        if self.waiting.len() < WAITING_MAX {
+        if self.waiting.len() < CLAIM_FRAMES_MAX {
             self.waiting.push(input);
         }
     }
@@ -127,7 +127,9 @@ impl Worker {
     fn open(&mut self, id: ShardId, epoch: Epoch, clock: Option<Clock>, env: &mut Env<'_>) {
         let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut claim.waiting);
-        let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
+        let edges = claim.granted.take().map(|grant| grant.edges).unwrap_or_default();
+        let mut shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
+        shard.rebuild(edges);
         self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
         self.collect(id);
         self.begin_lease(env);

@@ -12,7 +12,7 @@ use peer::{Between, Complete, Epoch, NodeId, ShardId};
 use super::claim::Claim;
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
-use crate::limits::{LEASE_REFRESH_US, LEASE_US, STORE_RETRY_US, WAITING_MAX};
+use crate::limits::{CLAIM_FRAMES_MAX, LEASE_REFRESH_US, LEASE_US, STORE_RETRY_US};
 use crate::rows::Fence;
 use crate::shard::{self, Env};
 
@@ -100,7 +100,7 @@ impl Cluster {
             *early = new();
         }
         // Beyond the limit the newest is dropped: nothing of it was acknowledged.
-        if early.epoch == epoch && early.frames.len() < WAITING_MAX {
+        if early.epoch == epoch && early.frames.len() < CLAIM_FRAMES_MAX {
             early.frames.push(input);
         }
     }

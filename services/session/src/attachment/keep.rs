@@ -1,0 +1,161 @@
+//! What the edge of a cluster keeps of a session so that a later owner can go on with it (design:
+//! "Sessions"): what the session means, which only owners can read; what its client was given and
+//! has not taken; and what it has sent and is not confirmed. An edge beside its only owner keeps
+//! nothing of this.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use peer::{ConnId, Down, Report, SessionId, Up};
+use xmpp::jid::Jid;
+use xmpp::stanza::Stanza;
+
+use crate::limits::RECENT_TAKEN_MAX;
+
+/// What is kept of one connection.
+#[derive(Default)]
+pub(super) struct Keep {
+    snapshot: Bytes,
+    /// What the client was given and has not taken: number, id in the log, stanza.
+    given: VecDeque<(u64, u64, Stanza)>,
+    /// What it has sent and is not confirmed, by its number.
+    sent: VecDeque<(u64, Up)>,
+    /// What was asked of the owner and not answered: a login, a resource, a session.
+    asked: Option<Up>,
+    /// Stream management was asked for, and is not on yet.
+    enabling: Option<Up>,
+    received: u64,
+    handled: u64,
+    taken: u64,
+    read_to: u64,
+    /// Ids in the log of what the client has lately taken.
+    recent: VecDeque<u64>,
+}
+
+impl Keep {
+    /// Something is asked that will be answered.
+    pub(super) fn ask(&mut self, frame: &Up) {
+        self.asked = Some(frame.clone());
+    }
+
+    /// Stream management is asked for: what was sent before is in no count.
+    pub(super) fn enable(&mut self, frame: &Up) {
+        self.enabling = Some(frame.clone());
+        self.sent.clear();
+    }
+
+    /// Something is sent that will be confirmed.
+    pub(super) fn send(&mut self, number: u64, frame: &Up) {
+        self.sent.push_back((number, frame.clone()));
+    }
+
+    /// The client has taken what it was given.
+    pub(super) fn take(&mut self, number: u64) {
+        while let Some((number, log, _)) = self.given.pop_front_if(|(at, ..)| *at <= number) {
+            self.taken = number;
+            if log != 0 {
+                self.recent.push_back(log);
+            }
+        }
+        while self.recent.len() > RECENT_TAKEN_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The owner has said something.
+    pub(super) fn hear(&mut self, frame: &Down) {
+        match frame {
+            Down::Snapshot { snapshot } => self.snapshot = snapshot.clone(),
+            Down::Stanza { number, log, stanza } => {
+                self.received = *number;
+                self.read_to = self.read_to.max(*log);
+                self.given.push_back((*number, *log, stanza.clone()));
+            }
+            Down::Handled { number } => {
+                self.handled = *number;
+                while self.sent.pop_front_if(|(sent, _)| *sent <= *number).is_some() {}
+            }
+            Down::Bound { .. } => {
+                self.asked = None;
+                self.begin(0, 0);
+                self.sent.clear();
+            }
+            Down::Enabled { .. } => {
+                self.enabling = None;
+                self.begin(0, 0);
+            }
+            Down::Resumed { handled, taken, .. } => {
+                self.asked = None;
+                self.begin(*handled, *taken);
+                self.sent.clear();
+            }
+            Down::Challenge { .. }
+            | Down::Verified { .. }
+            | Down::Refused(_)
+            | Down::BindRefused(_)
+            | Down::ResumeFailed { .. } => self.asked = None,
+            Down::Close { .. } => {}
+        }
+    }
+
+    /// Counts begin here.
+    fn begin(&mut self, handled: u64, taken: u64) {
+        self.handled = handled;
+        (self.received, self.taken) = (taken, taken);
+        self.given.clear();
+    }
+
+    /// What a new owner is told where no session is bound: what it is asked.
+    pub(super) fn asks_again(&self) -> Option<Up> {
+        self.asked.clone()
+    }
+
+    /// What a new owner is told of a session: what its client was given, what it means, and then
+    /// what is not confirmed.
+    pub(super) fn reports(
+        &self,
+        conn: ConnId,
+        account: &Jid,
+        session: SessionId,
+        attachment: u32,
+        lost: bool,
+    ) -> Vec<Up> {
+        // The owner before may not have turned stream management on.
+        let speaks = attachment;
+        let attachment = if self.enabling.is_some() { 0 } else { attachment };
+        let kept = self.given.iter().map(|(number, log, stanza)| Up::Kept {
+            account: account.clone(),
+            session,
+            attachment,
+            number: *number,
+            log: *log,
+            stanza: stanza.clone(),
+        });
+        let report = Report {
+            conn,
+            account: account.clone(),
+            session,
+            attachment,
+            snapshot: self.snapshot.clone(),
+            handled: self.handled,
+            taken: self.taken,
+            received: self.received,
+            read_to: self.read_to,
+            recent: self.recent.iter().copied().collect(),
+            lost,
+        };
+        let again = self.sent.iter().map(|(_, frame)| again(frame.clone()));
+        let again = self.enabling.iter().cloned().chain(again);
+        // A client that resumes elsewhere is told what of this is stored, so it is settled first.
+        let end = lost.then(|| Up::Lost { account: account.clone(), session, attachment: speaks });
+        kept.chain([Up::Report(Box::new(report))]).chain(again).chain(end).collect()
+    }
+}
+
+/// The owner before may have seen it.
+fn again(mut frame: Up) -> Up {
+    if let Up::Stanza { retry, .. } = &mut frame {
+        *retry = true;
+    }
+    frame
+}
