@@ -98,6 +98,14 @@ fn a_thousand_seeds() {
     }
 }
 
+/// Routers, edges and control: shards move, owners and edges die, leases end.
+#[test]
+fn a_thousand_seeds_of_a_cluster() {
+    let options = Options { cluster: true, ..Options::default() };
+    let found = all(SEEDS, |seed| find_with(seed, options).is_some());
+    assert_eq!(found, None, "{:?}", found.and_then(|seed| find_with(seed, options)));
+}
+
 /// Shards that panic cost what they had in memory, and nothing that was acknowledged.
 #[test]
 fn three_hundred_seeds_with_panics() {

@@ -20,7 +20,7 @@ wire_enum!(Up {
     7 => Taken { account, session, attachment, number },
     8 => Lost { account, session, attachment },
     9 => Ended { account, session, attachment },
-    10 => Kept { session, number, log, stanza, account },
+    10 => Kept { session, attachment, number, log, stanza, account },
     11 => Report(report),
 });
 
@@ -49,6 +49,8 @@ wire_struct!(Report {
     taken,
     received,
     read_to,
+    recent,
+    lost,
 });
 
 wire_enum!(Hash { 0 => Sha1, 1 => Sha256, 2 => Sha512 });

@@ -100,7 +100,7 @@ pub(crate) fn ups() -> Vec<(&'static str, Frame)> {
         ("taken", Up::Taken { account: of(), session, attachment, number }),
         ("lost", Up::Lost { account: of(), session, attachment }),
         ("ended", Up::Ended { account: of(), session, attachment }),
-        ("kept", Up::Kept { account: of(), session, number, log: 77, stanza: chat() }),
+        ("kept", Up::Kept { account: of(), session, attachment, number, log: 77, stanza: chat() }),
         ("report", Up::Report(Box::new(report()))),
     ]
     .map(|(name, said)| (name, up(said)))
@@ -118,6 +118,8 @@ fn report() -> Report {
         taken: 2000,
         received: 2010,
         read_to: 1_700_000_000_000_000,
+        recent: vec![1_699_999_999_000_000, 1_700_000_000_000_000],
+        lost: false,
     }
 }
 
