@@ -53,6 +53,10 @@ pub const MEMBERS_MAX: usize = 1024;
 /// Join tokens that are neither used nor expired.
 pub const TOKENS_MAX: usize = 1024;
 
+/// For how long a token is known after its time, in microseconds, so that who comes late is told
+/// so.
+pub const TOKEN_KEPT_US: u64 = 24 * 3_600_000_000;
+
 /// Domains of a cluster.
 pub const DOMAINS_MAX: usize = 8192;
 
@@ -74,6 +78,29 @@ pub const SETTING_BYTES_MAX: usize = 1024;
 /// How far a node's clock may be off when it joins, in microseconds. Ids and order do not depend on
 /// clocks, but time stamps that people see do.
 pub const CLOCK_OFF_MAX_US: u64 = 30 * 1_000_000;
+
+/// The highest epoch above which those of a cluster may begin: from there to the last one there are
+/// more than a shard can ever move.
+pub const FIRST_EPOCH_MAX: u64 = u64::MAX / 2;
+
+/// How old the store's word on an owner may be, in microseconds: after that it delivers and accepts
+/// nothing, and takes no shard (design: "Ownership").
+pub const LEASE_US: u64 = 3_000_000;
+
+/// How often a node says that it is there, and looks who else is, in microseconds.
+pub const HEARTBEAT_US: u64 = 500_000;
+
+/// After how long a silence a node is suspected, in microseconds. A second without any frame moves
+/// nothing.
+pub const SUSPICION_US: u64 = 1_500_000;
+
+/// For how long a suspicion counts that is not said again, in microseconds.
+pub const VERDICT_US: u64 = 1_500_000;
+
+const _: () = assert!(SUSPICION_US > 1_000_000 && SUSPICION_US >= 2 * HEARTBEAT_US);
+// A heartbeat that is lost takes no lease away.
+const _: () = assert!(LEASE_US > 2 * HEARTBEAT_US);
+const _: () = assert!(VERDICT_US >= 2 * HEARTBEAT_US);
 
 /// Shards that move at a time: 1% (design: "Hand-over").
 pub const MOVING_MAX: usize = crate::SHARDS as usize / 100;

@@ -1,4 +1,4 @@
-//! Replays the corpus of the fuzz target, all golden frames, and neighbours of each.
+//! Replays the corpora of the fuzz targets, all golden files, and neighbours of each.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,14 +17,25 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 /// Every prefix, and every byte replaced: what a fuzzer tries first. Of a long one, some.
-fn replay(data: &[u8]) {
-    bodies::frame(data);
+fn replay(body: fn(&[u8]), data: &[u8]) {
+    body(data);
     for at in (0..data.len()).step_by(data.len() / 1000 + 1) {
-        bodies::frame(&data[..at]);
+        body(&data[..at]);
         for with in [0, 1, 0x7F, 0x80, 0xFF] {
             let mut data = data.to_vec();
             data[at] = with;
-            bodies::frame(&data);
+            body(&data);
+        }
+    }
+}
+
+/// Replays every line of the golden files in a folder, each with what stands in front of it.
+fn golden(body: fn(&[u8]), folder: &str, change: fn(Vec<u8>) -> Vec<u8>) {
+    for file in files(folder) {
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            let (_, hex) = line.split_once(' ').unwrap();
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            replay(body, &change((0..hex.len()).step_by(2).map(byte).collect()));
         }
     }
 }
@@ -32,19 +43,24 @@ fn replay(data: &[u8]) {
 #[test]
 fn the_corpus_of_frames() {
     for file in files("fuzz/corpus/frame") {
-        replay(&std::fs::read(file).unwrap());
+        replay(bodies::frame, &std::fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn the_corpus_of_the_control_plane() {
+    for file in files("fuzz/corpus/control") {
+        replay(bodies::control, &std::fs::read(file).unwrap());
     }
 }
 
 #[test]
 fn golden_frames_and_their_neighbours() {
-    for file in files("tests/golden/v1") {
-        for line in std::fs::read_to_string(file).unwrap().lines() {
-            let (_, hex) = line.split_once(' ').unwrap();
-            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-            // Four bytes of length are not the frame's.
-            let data: Vec<u8> = (8..hex.len()).step_by(2).map(byte).collect();
-            replay(&data);
-        }
-    }
+    // Without their length.
+    golden(bodies::frame, "tests/golden/v1", |line| line[4..].to_vec());
+}
+
+#[test]
+fn golden_entries_and_their_neighbours() {
+    golden(bodies::control, "tests/golden/log-v1", |line| [vec![0], line].concat());
 }

@@ -6,35 +6,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hex;
 mod samples;
-
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use peer::Frame;
 use peer::codec::{BadFrame, Kind, LENGTH_BYTES, VERSION, VERSION_MIN};
 use peer::codec::{decode, encode, head, length};
 
-fn path(version: u8, kind: Kind) -> PathBuf {
+fn file(version: u8, kind: Kind) -> String {
     let name: String = format!("{kind:?}")
         .char_indices()
         .flat_map(|(at, c)| [(at > 0 && c.is_uppercase()).then_some('-'), Some(c)])
         .flatten()
         .collect();
-    let file = format!("tests/golden/v{version}/{}.hex", name.to_lowercase());
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
-}
-
-fn committed(version: u8, kind: Kind) -> BTreeMap<String, Vec<u8>> {
-    let text = std::fs::read_to_string(path(version, kind)).unwrap_or_default();
-    let line = |line: &str| {
-        let (name, hex) = line.split_once(' ').expect("a name and bytes");
-        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
-        (name.to_owned(), (0..hex.len()).step_by(2).map(byte).collect())
-    };
-    text.lines().map(line).collect()
+    format!("v{version}/{}.hex", name.to_lowercase())
 }
 
 fn encoded(frame: &Frame, version: u8) -> Vec<u8> {
@@ -54,13 +40,9 @@ fn decoded(bytes: &[u8]) -> Result<Frame, BadFrame> {
 fn every_frame_is_written_as_ever_and_read_as_ever() {
     for version in VERSION_MIN..=VERSION {
         for kind in Kind::ALL {
-            let mut golden = committed(version, kind);
-            if std::env::var_os("UPDATE_GOLDEN").is_some() {
-                for (name, frame) in samples::of(kind) {
-                    golden.entry(name.into()).or_insert_with(|| encoded(&frame, version));
-                }
-                write(version, kind, &golden);
-            }
+            let samples = samples::of(kind).into_iter();
+            let new = samples.map(|(name, frame)| (name.into(), encoded(&frame, version)));
+            let golden = hex::committed(&file(version, kind), new);
             let names: Vec<&str> = samples::of(kind).iter().map(|(name, _)| *name).collect();
             for name in golden.keys() {
                 assert!(names.contains(&name.as_str()), "{kind:?} {name}: no sample is like it");
@@ -74,16 +56,6 @@ fn every_frame_is_written_as_ever_and_read_as_ever() {
             }
         }
     }
-}
-
-fn write(version: u8, kind: Kind, golden: &BTreeMap<String, Vec<u8>>) {
-    let mut text = String::new();
-    for (name, bytes) in golden {
-        write!(text, "{name} ").unwrap();
-        bytes.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
-        text.push('\n');
-    }
-    std::fs::write(path(version, kind), text).unwrap();
 }
 
 /// The same frame as a node of the next version writes it: its version, and fields at the end.

@@ -1,5 +1,6 @@
 //! Fuzzes [`bodies::frame`].
 #![no_main]
+#![allow(dead_code)] // the other targets' bodies
 
 #[path = "../bodies.rs"]
 mod bodies;

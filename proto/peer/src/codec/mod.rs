@@ -12,6 +12,7 @@
 //! plane has opened the gate for it, which is when every member can read it.
 
 mod cluster;
+pub(crate) mod control;
 mod said;
 mod stanza;
 mod store;
