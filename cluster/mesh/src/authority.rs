@@ -276,6 +276,17 @@ pub(crate) fn identity_of(certificate: &[u8]) -> Result<Identity, CertificateErr
     Identity::parse(uri).ok_or(CertificateError::Identity)
 }
 
+/// SHA-256 of the public key in a certificate: it stays the same when the certificate is renewed.
+///
+/// # Errors
+/// The certificate cannot be read.
+pub fn key_fingerprint(certificate: &[u8]) -> Result<[u8; 32], CertificateError> {
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| CertificateError::Identity)?;
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.public_key().raw);
+    hash.as_ref().try_into().map_err(|_| CertificateError::Crypto)
+}
+
 fn not_after(certificate: &[u8]) -> Result<Duration, CertificateError> {
     let (_, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|_| CertificateError::Identity)?;
@@ -304,6 +315,11 @@ mod tests {
         let held = Credentials::new(authority.certificate(), &certificate, &key.to_der()).unwrap();
         assert_eq!(held.identity(), &identity());
         assert_eq!(held.not_after(), NOW + CERTIFICATE_VALID);
+        let next = authority.issue(&key.request().unwrap(), &identity(), NOW * 2).unwrap();
+        assert_eq!(key_fingerprint(&next), key_fingerprint(&certificate));
+        let other = NodeKey::create().unwrap().request().unwrap();
+        let other = authority.issue(&other, &identity(), NOW).unwrap();
+        assert_ne!(key_fingerprint(&other), key_fingerprint(&certificate));
         let renew = NOW + CERTIFICATE_VALID - CERTIFICATE_RENEW;
         assert!(!held.wants_renewal(renew - Duration::from_secs(1)));
         assert!(held.wants_renewal(renew));

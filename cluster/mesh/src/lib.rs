@@ -1,8 +1,11 @@
-//! Links between nodes: QUIC with mutual TLS, and the cluster's own authority.
+//! Links between nodes: QUIC with mutual TLS, the cluster's own authority, and the Raft replica of
+//! the control plane.
 //!
 //! - [`link`] moves framed bytes between two nodes and answers calls. It is the only place that
 //!   names the QUIC library.
 //! - [`authority`] and [`identity`] say who a node is.
+//! - [`raft`] keeps the control plane's log, votes and snapshots, and runs the state machine that
+//!   it is given. It is the only place that names the Raft library.
 
 pub mod authority;
 pub mod backoff;
@@ -10,6 +13,7 @@ pub mod identity;
 pub mod limits;
 pub mod link;
 mod octets;
+pub mod raft;
 
 pub use authority::{Authority, CertificateError, Credentials, NodeKey};
 pub use identity::{ClusterId, Identity, NodeName, Role, Roles};

@@ -31,7 +31,27 @@ impl<'a> Octets<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
+    /// Bytes behind a length of four bytes.
+    pub(crate) fn long(&mut self) -> Option<&'a [u8]> {
+        let count = self.u32()?;
+        self.take(usize::try_from(count).ok()?)
+    }
+
+    /// A text behind a length of four bytes.
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.long()?).ok()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Writes bytes behind a length of four bytes. What is longer than 4 GiB cannot come here: every
+/// caller has a limit far below.
+pub(crate) fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
+    let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    debug_assert_eq!(count as usize, bytes.len());
+    out.extend_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(bytes);
 }

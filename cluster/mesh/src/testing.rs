@@ -33,6 +33,11 @@ impl Maker {
         Maker { cluster, authority: Authority::create(cluster, now()).unwrap() }
     }
 
+    /// The same authority, as another node holds it.
+    pub(crate) fn again(&self) -> Authority {
+        Authority::open(self.authority.certificate(), &self.authority.key()).unwrap()
+    }
+
     pub(crate) fn identity(&self, node: &str, roles: &str) -> Identity {
         let roles = Roles::parse(roles).unwrap();
         Identity { cluster: self.cluster, node: name(node), roles }

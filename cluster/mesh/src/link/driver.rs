@@ -291,13 +291,16 @@ impl Mesh {
     fn settle(
         &self,
         connection: &Connection,
-        identity: Identity,
+        (identity, key): (Identity, [u8; 32]),
         hello: &Hello,
         dialled: bool,
     ) -> Result<Link, LinkError> {
         let claim = Claim { dialled, boot: hello.boot, lost: hello.lost };
         let name = identity.node.clone();
-        let link = self.link_of(connection, identity, hello);
+        let link = {
+            let address = connection.remote_address();
+            self.link_of(connection, Peer { identity, key, address, boot: hello.boot }, hello)
+        };
         let telling = self.node.telling.lock();
         let old = {
             let mut neighbours = self.node.neighbours.lock();
@@ -319,7 +322,7 @@ impl Mesh {
         Ok(link)
     }
 
-    fn link_of(&self, connection: &Connection, identity: Identity, hello: &Hello) -> Link {
+    fn link_of(&self, connection: &Connection, peer: Peer, hello: &Hello) -> Link {
         let settings = &self.node.settings;
         let outgoing = (0..hello.lanes).map(|_| {
             let mut outbox = Outbox::new(settings.room());
@@ -327,7 +330,6 @@ impl Mesh {
             Outgoing { outbox: Mutex::new(outbox), wake: Notify::new() }
         });
         let incoming = (0..settings.lanes()).map(|_| Mutex::new(Intake::default()));
-        let peer = Peer { identity, address: connection.remote_address(), boot: hello.boot };
         Link {
             inner: Arc::new(Inner {
                 peer: Arc::new(peer),

@@ -69,6 +69,8 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Peer {
     /// Who it is, by its certificate.
     pub identity: Identity,
+    /// SHA-256 of its public key, which stays when the certificate is renewed.
+    pub key: [u8; 32],
     /// Where its packets come from.
     pub address: SocketAddr,
     /// Random bits of its process.

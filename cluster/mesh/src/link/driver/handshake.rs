@@ -15,7 +15,7 @@ use super::super::hello::Hello;
 use super::super::refusal::{LinkError, Refusal};
 use super::super::{Link, Settings, lanes, tls};
 use super::{Mesh, client_config, server_config};
-use crate::authority::identity_of;
+use crate::authority::{identity_of, key_fingerprint};
 use crate::identity::{Identity, NodeName};
 use crate::limits;
 
@@ -99,12 +99,13 @@ fn judged(verdict: &tls::Verdict) -> Option<LinkError> {
 }
 
 /// Who the other side has proved to be.
-fn shown(connection: &Connection) -> Result<Identity, LinkError> {
+fn shown(connection: &Connection) -> Result<(Identity, [u8; 32]), LinkError> {
     let none = LinkError::Refused(Refusal::NoCertificate);
     let chain = connection.peer_identity().ok_or(none)?;
     let chain = chain.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| none)?;
     let first = chain.first().ok_or(none)?;
-    identity_of(first).map_err(|_| LinkError::Refused(Refusal::BadCertificate))
+    let bad = |_| LinkError::Refused(Refusal::BadCertificate);
+    Ok((identity_of(first).map_err(bad)?, key_fingerprint(first).map_err(bad)?))
 }
 
 fn close(connection: &Connection, why: LinkError) -> LinkError {
@@ -127,7 +128,7 @@ impl Mesh {
         let made = async {
             let identity = self.judge(&connection, node)?;
             let mut send = open(&connection).await?;
-            say(&mut send, &self.hello_to(&identity.node)).await?;
+            say(&mut send, &self.hello_to(&identity.0.node)).await?;
             let (receive, unframer, hello) = self.hear(&connection).await?;
             let link = self.settle(&connection, identity, &hello, true)?;
             Ok((link, (send, receive, unframer)))
@@ -151,7 +152,7 @@ impl Mesh {
             let identity = self.judge(&connection, None)?;
             let (receive, unframer, hello) = self.hear(&connection).await?;
             // The hello says how many links were lost: made before this one is in the table.
-            let mine = self.hello_to(&identity.node);
+            let mine = self.hello_to(&identity.0.node);
             let link = self.settle(&connection, identity, &hello, false)?;
             let answered = async {
                 let mut send = open(&connection).await?;
@@ -186,8 +187,8 @@ impl Mesh {
         &self,
         connection: &Connection,
         wanted: Option<&NodeName>,
-    ) -> Result<Identity, LinkError> {
-        let identity = shown(connection)?;
+    ) -> Result<(Identity, [u8; 32]), LinkError> {
+        let (identity, key) = shown(connection)?;
         let me = &self.node.me;
         let refusal = if identity.cluster != me.cluster {
             Refusal::WrongCluster
@@ -198,7 +199,7 @@ impl Mesh {
         } else if !identity.roles.may_link(me.roles) {
             Refusal::RoleNotAllowed
         } else {
-            return Ok(identity);
+            return Ok((identity, key));
         };
         Err(LinkError::Refused(refusal))
     }

@@ -1,0 +1,125 @@
+//! How a replica answers calls: those of other replicas, and those of any node.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
+use serde::Serialize;
+
+use super::control::{Answer, ControlError, Request, encode_news};
+use super::machine::{News, StateMachine};
+use super::network::{APPEND, PRE_VOTE, SNAPSHOT, TRANSFER, VOTE};
+use super::replica::Replica;
+use super::types::{Snapshot, SnapshotMeta, Types, Vote, decode, encode};
+use crate::limits::{COMMAND_BYTES_MAX, NEWS_WAIT};
+use crate::link::{CallRefusal, Service};
+use crate::{Role, Roles};
+
+impl<M: StateMachine> Replica<M> {
+    /// Answers a call of [`Service::Raft`] or [`Service::Control`]. What replicas say to each other
+    /// comes only from nodes with the control role, and so do changes of members; everything else
+    /// any node of the cluster may ask.
+    ///
+    /// # Errors
+    /// The call is none of these, or the caller may not make it.
+    pub async fn answer(
+        &self,
+        caller: Roles,
+        service: Service,
+        body: Bytes,
+    ) -> Result<Bytes, CallRefusal> {
+        match service {
+            Service::Raft if !caller.has(Role::Control) => Err(CallRefusal::NotAllowed),
+            Service::Raft => self.answer_replica(&body).await,
+            Service::Control => {
+                let request = Request::decode(&body).ok_or(CallRefusal::Malformed)?;
+                if matches!(request, Request::Members(_)) && !caller.has(Role::Control) {
+                    return Err(CallRefusal::NotAllowed);
+                }
+                Ok(Bytes::from(self.answer_node(request).await.encode()))
+            }
+            _ => Err(CallRefusal::NoService),
+        }
+    }
+
+    async fn answer_replica(&self, body: &[u8]) -> Result<Bytes, CallRefusal> {
+        let raft = &self.inner.raft;
+        let (kind, body) = body.split_first().ok_or(CallRefusal::Malformed)?;
+        let bad = CallRefusal::Malformed;
+        // A replica that lost its log may have promised what it does not know of.
+        let mute = self.inner.rebuilding.load(Ordering::Acquire);
+        match *kind {
+            APPEND => {
+                let message: AppendEntriesRequest<Types> = decode(body).ok_or(bad)?;
+                said(raft.append_entries(message).await)
+            }
+            VOTE | PRE_VOTE if mute => said(Ok::<_, ()>(self.no_vote())),
+            VOTE => {
+                let message: VoteRequest<Types> = decode(body).ok_or(bad)?;
+                said(raft.vote(message).await)
+            }
+            PRE_VOTE => {
+                let message: VoteRequest<Types> = decode(body).ok_or(bad)?;
+                said(raft.pre_vote(message).await)
+            }
+            SNAPSHOT => {
+                let (vote, meta, snapshot): (Vote, SnapshotMeta, Vec<u8>) =
+                    decode(body).ok_or(bad)?;
+                said(raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await)
+            }
+            TRANSFER if !mute => {
+                let message: TransferLeaderRequest<Types> = decode(body).ok_or(bad)?;
+                said(raft.handle_transfer_leader(message).await)
+            }
+            TRANSFER => Err(CallRefusal::Busy),
+            _ => Err(CallRefusal::Malformed),
+        }
+    }
+
+    fn no_vote(&self) -> VoteResponse<Types> {
+        let metrics = self.inner.raft.metrics();
+        let vote = metrics.borrow_watched().vote;
+        VoteResponse::new(vote, None, false)
+    }
+
+    async fn answer_node(&self, request: Request) -> Answer {
+        match request {
+            Request::Propose(command) if command.len() <= COMMAND_BYTES_MAX => {
+                match self.at_leader(Request::ProposeHere(command)).await {
+                    Ok(answer) => Answer::Done(answer),
+                    Err(why) => Answer::Failed(why),
+                }
+            }
+            Request::ProposeHere(command) if command.len() > COMMAND_BYTES_MAX => {
+                Answer::Failed(ControlError::Refused)
+            }
+            Request::Propose(_) => Answer::Failed(ControlError::Refused),
+            Request::ProposeHere(_) | Request::ReadIndex | Request::Members(_) => {
+                self.lead(request).await
+            }
+            Request::News(after) => Answer::Done(encode_news(&self.news(after).await)),
+            Request::Status => {
+                encode(&self.status()).map_or(Answer::Failed(ControlError::Refused), Answer::Done)
+            }
+        }
+    }
+
+    /// What happened after `after`; if nothing has, what happens next, or that nothing did.
+    async fn news(&self, after: Option<u64>) -> News {
+        let mut applied = self.subscribe();
+        let news = self.inner.shared.news(after);
+        let News::Commands(last, commands) = &news else { return news };
+        if after != Some(*last) || !commands.is_empty() {
+            return news;
+        }
+        let waiting = applied.wait_for(|applied| Some(*applied) != after);
+        let _ = tokio::time::timeout(NEWS_WAIT, waiting).await;
+        self.inner.shared.news(after)
+    }
+}
+
+fn said<T: Serialize, E>(answer: Result<T, E>) -> Result<Bytes, CallRefusal> {
+    let answer = answer.map_err(|_| CallRefusal::Failed)?;
+    encode(&answer).map(Bytes::from).map_err(|_| CallRefusal::Failed)
+}

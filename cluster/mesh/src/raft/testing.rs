@@ -1,0 +1,24 @@
+//! A state machine that is easy to compare: it keeps its commands as lines.
+
+use super::StateMachine;
+
+/// Each command is a line; the answer says which line it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lines(pub(crate) Vec<String>);
+
+impl StateMachine for Lines {
+    fn apply(&mut self, _: u64, command: &[u8]) -> Vec<u8> {
+        self.0.push(String::from_utf8_lossy(command).into_owned());
+        self.0.len().to_string().into_bytes()
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.0.join("\n").into_bytes()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(snapshot) else { return false };
+        self.0 = text.lines().map(str::to_owned).collect();
+        true
+    }
+}
