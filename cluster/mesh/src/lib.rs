@@ -3,13 +3,14 @@
 //!
 //! - [`link`] moves framed bytes between two nodes and answers calls. It is the only place that
 //!   names the QUIC library.
-//! - [`authority`] and [`identity`] say who a node is.
+//! - [`authority`] and [`identity`] say who a node is; [`join`] is how it comes to be one.
 //! - [`raft`] keeps the control plane's log, votes and snapshots, and runs the state machine that
 //!   it is given. It is the only place that names the Raft library.
 
 pub mod authority;
 pub mod backoff;
 pub mod identity;
+pub mod join;
 pub mod limits;
 pub mod link;
 mod octets;
