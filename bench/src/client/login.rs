@@ -40,17 +40,28 @@ pub struct Resumable {
 }
 
 impl Client {
-    /// Connects, logs in and binds a resource.
+    /// Connects, logs in and binds the resource that all clients have who are alone.
     ///
     /// # Errors
     /// What the server refused, or a socket that failed.
     pub async fn login(shared: &Shared, user: usize) -> Result<Self, Failure> {
+        Self::login_as(shared, user, "load").await
+    }
+
+    /// Connects, logs in and binds a resource: sessions of one account that are there together need
+    /// different ones.
+    ///
+    /// # Errors
+    /// What the server refused, or a socket that failed.
+    pub async fn login_as(shared: &Shared, user: usize, resource: &str) -> Result<Self, Failure> {
         let (mut conn, tls_resumed) = authenticate(shared, user).await?;
         if shared.target.protocol == Protocol::Lines {
             return Ok(Self { conn, jid: shared.target.name(user), tls_resumed });
         }
-        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-                    <resource>load</resource></bind></iq>";
+        let bind = format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>{resource}</resource></bind></iq>"
+        );
         conn.say(bind.as_bytes()).await?;
         let answer = conn.wait(|frame| frames::is(frame, "iq")).await?;
         if frames::attribute(&answer, "type") != Some(b"result") {

@@ -1,17 +1,36 @@
-//! Accounts in groups in which everyone is subscribed to everyone: what presence needs.
+//! Rosters, filled over XMPP: contacts of another domain, and groups in which everyone is
+//! subscribed to everyone.
 
 use std::rc::Rc;
 
 use super::crowd;
+use super::needs::stranger;
 use crate::Failure;
 use crate::client::{Client, Shared};
 use crate::frames;
 use crate::run::Port;
 
-/// The members of a group, by the number of one of them.
-pub(super) fn group(user: usize, size: usize) -> std::ops::Range<usize> {
-    let first = user / size * size;
-    first..first + size
+/// Fills a roster with contacts of another domain, where it has fewer, and reads it back. All is
+/// sent at once: a server that answers each in turn does not wait for this side.
+pub(super) async fn strangers(client: &mut Client, contacts: usize) -> Result<(), Failure> {
+    let items = frames::count(&roster(client).await?, "<item");
+    if items >= u64::try_from(contacts)? {
+        return Ok(());
+    }
+    let mut sets = String::new();
+    for contact in 0..contacts {
+        sets.push_str(&format!(
+            "<iq type='set' id='r{contact}'><query xmlns='jabber:iq:roster'><item jid='{}' \
+             name='Contact {contact}'/></query></iq>",
+            stranger(contact)
+        ));
+    }
+    client.conn.say(sets.as_bytes()).await?;
+    let items = frames::count(&roster(client).await?, "<item");
+    if items == u64::try_from(contacts)? {
+        return Ok(());
+    }
+    Err(format!("a roster has {items} contacts, not {contacts}").into())
 }
 
 /// Subscribes the members of each group to each other, where they are not yet. The range is whole
@@ -35,14 +54,14 @@ pub(super) async fn befriend(
 }
 
 async fn one_group(shared: &Rc<Shared>, members: std::ops::Range<usize>) -> Result<(), Failure> {
-    let mut clients = Vec::new();
-    for user in members.clone() {
-        clients.push(Client::login(shared, user).await?);
-    }
     let wanted = members.len() - 1;
-    let Some(first) = clients.first_mut() else { return Ok(()) };
-    if both(first).await? == wanted {
-        return Ok(());
+    let mut first = Client::login(shared, members.start).await?;
+    if both(&mut first).await? == wanted {
+        return first.conn.close().await;
+    }
+    let mut clients = vec![first];
+    for user in members.clone().skip(1) {
+        clients.push(Client::login(shared, user).await?);
     }
     let mut tasks = tokio::task::JoinSet::new();
     for (user, mut client) in members.clone().zip(clients) {
@@ -102,11 +121,15 @@ fn item(text: &str) -> Option<String> {
     rest[1..].split_once(quote).map(|(jid, _)| jid.to_owned())
 }
 
-/// How many contacts of a client's roster are subscribed both ways.
-async fn both(client: &mut Client) -> Result<usize, Failure> {
+async fn roster(client: &mut Client) -> Result<Vec<u8>, Failure> {
     let get = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>";
     let is_it = |frame: &[u8]| frames::attribute(frame, "id") == Some(b"roster");
-    let answer = client.ask(get, is_it).await?;
+    client.ask(get, is_it).await
+}
+
+/// How many contacts of a client's roster are subscribed both ways.
+async fn both(client: &mut Client) -> Result<usize, Failure> {
+    let answer = roster(client).await?;
     let count = frames::count(&answer, "subscription='both'")
         + frames::count(&answer, "subscription=\"both\"");
     Ok(usize::try_from(count)?)
@@ -115,13 +138,6 @@ async fn both(client: &mut Client) -> Result<usize, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_are_apart() {
-        assert_eq!(group(0, 21), 0..21);
-        assert_eq!(group(20, 21), 0..21);
-        assert_eq!(group(21, 21), 21..42);
-    }
 
     #[test]
     fn the_item_of_a_push_is_read() {

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::crowd::{self, AT_ONCE};
-use super::{Figure, Less, within};
+use super::needs::{Contacts, Needs};
+use super::{Figure, Less, contacts, within};
+use crate::Failure;
 use crate::client::{Client, Shared};
 use crate::limits::SESSIONS_MAX;
 use crate::run::{Job, Outcome, Port, Seen};
-use crate::{Failure, frames};
 
 /// Sessions at rest.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
@@ -34,6 +35,11 @@ impl Idle {
             return Err("--sessions: the numbers must rise".into());
         }
         crowd::fits(most, workers)
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        let accounts = self.sessions.last().copied().unwrap_or_default();
+        Needs { accounts, rosters: accounts, contacts: Contacts::Strangers(self.contacts) }
     }
 
     pub(super) async fn load(&self, job: &Job, port: &mut Port) -> Result<Outcome, Failure> {
@@ -63,12 +69,12 @@ impl Idle {
         port: &Port,
         range: std::ops::Range<usize>,
     ) -> Result<Vec<Client>, Failure> {
-        let contacts = self.contacts;
+        let count = self.contacts;
         crowd::each(range, AT_ONCE, port, "sessions", |user| {
             let shared = shared.clone();
             async move {
                 let mut client = Client::login(&shared, user).await?;
-                roster(&mut client, contacts).await?;
+                contacts::strangers(&mut client, count).await?;
                 client.available(&shared).await?;
                 Ok(client)
             }
@@ -92,18 +98,4 @@ impl Idle {
         }
         figures
     }
-}
-
-/// Fills a roster with contacts of another domain, whose server never answers, and reads it back.
-pub(super) async fn roster(client: &mut Client, contacts: usize) -> Result<(), Failure> {
-    let mut sets = String::new();
-    for contact in 0..contacts {
-        sets.push_str(&format!(
-            "<iq type='set' id='r{contact}'><query xmlns='jabber:iq:roster'><item \
-             jid='contact{contact}@friends.example' name='Contact {contact}'/></query></iq>"
-        ));
-    }
-    sets.push_str("<iq type='get' id='end'><query xmlns='jabber:iq:roster'/></iq>");
-    let end = |frame: &[u8]| frames::attribute(frame, "id") == Some(b"end");
-    client.ask(&sets, end).await.map(|_| ())
 }

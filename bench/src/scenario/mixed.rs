@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::contacts::befriend;
 use super::crowd::{self, Clock};
+use super::needs::{Contacts, Needs};
 use super::presence::online;
 use super::{Figure, Less, within};
 use crate::client::{Client, Inbox, Outbox, Shared};
@@ -56,6 +57,12 @@ impl Mixed {
         within("--rate", usize::try_from(self.rate)?, 10_000)?;
         within("--seconds", usize::try_from(self.seconds)?, usize::try_from(SECONDS_MAX)?)?;
         crowd::fits(self.groups * (CONTACTS + 1) + 1000, workers)
+    }
+
+    pub(super) fn needs(&self, workers: usize) -> Needs {
+        let rosters = self.groups * (CONTACTS + 1);
+        let accounts = rosters + workers * GUESTS;
+        Needs { accounts, rosters, contacts: Contacts::Friends(CONTACTS + 1) }
     }
 
     pub(super) async fn load(&self, job: &Job, port: &mut Port) -> Result<Outcome, Failure> {
@@ -107,7 +114,7 @@ impl Mixed {
         for unit in 0..usize::try_from(units)? {
             ticks.tick().await;
             let (shared, guest) = (shared.clone(), first_guest + unit % GUESTS);
-            guests.spawn_local(async move { visit(&shared, guest).await });
+            guests.spawn_local(async move { visit(&shared, guest, unit).await });
             for _ in 0..MESSAGES {
                 turn += 1;
                 bytes.clear();
@@ -166,10 +173,12 @@ async fn listen(mut inbox: Inbox, heard: Rc<Heard>, clock: Clock) {
     }
 }
 
-/// One who logs in, reads roster and archive, and leaves: how long until it had all.
-async fn visit(shared: &Shared, user: usize) -> Result<u64, Failure> {
+/// One who logs in, reads roster and archive, and leaves: how long until it had all. Where the
+/// server is slow the account's earlier visit is still there, with a resource of its own.
+async fn visit(shared: &Shared, user: usize, number: usize) -> Result<u64, Failure> {
     let begun = Instant::now();
-    let mut client: Client = online(shared, user).await?;
+    let mut client = Client::login_as(shared, user, &format!("visit{number}")).await?;
+    client.available(shared).await?;
     for (id, query) in [
         ("roster", "<query xmlns='jabber:iq:roster'/>"),
         (

@@ -1,5 +1,6 @@
 //! The kinds of load. Each says how a worker makes it, and what its figures are.
 
+mod accounts;
 mod chat;
 mod contacts;
 mod crowd;
@@ -8,6 +9,7 @@ mod idle;
 mod login;
 mod mam;
 mod mixed;
+mod needs;
 mod presence;
 mod resume;
 mod roster;
@@ -17,12 +19,14 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::run::{Job, Outcome, Port, Seen};
 
+pub use accounts::Accounts;
 pub use chat::Chat;
 pub use figure::{Figure, Less};
 pub use idle::Idle;
 pub use login::Login;
 pub use mam::Mam;
 pub use mixed::Mixed;
+pub use needs::{Contacts, Needs};
 pub use presence::Presence;
 pub use resume::Resume;
 pub use roster::Roster;
@@ -31,6 +35,8 @@ pub use roster::Roster;
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Scenario {
+    /// No load: accounts and their rosters are made
+    Accounts(Accounts),
     /// Sessions at rest: what memory one more takes
     Idle(Idle),
     /// Many logins: what one costs
@@ -60,6 +66,7 @@ impl Scenario {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Accounts(_) => "accounts",
             Self::Idle(_) => "idle",
             Self::Login(_) => "login",
             Self::Chat(_) => "chat",
@@ -71,12 +78,29 @@ impl Scenario {
         }
     }
 
+    /// What it finds on the server when it begins; it makes what is missing, over XMPP.
+    #[must_use]
+    pub fn needs(&self, workers: usize) -> Needs {
+        match self {
+            Self::Accounts(it) => Needs::accounts(it.accounts),
+            Self::Idle(it) => it.needs(),
+            Self::Login(it) => Needs::accounts(it.accounts),
+            Self::Chat(it) => Needs::accounts(2 * it.pairs),
+            Self::Presence(it) => it.needs(),
+            Self::Roster(it) => it.needs(),
+            Self::Mam(it) => it.needs(),
+            Self::Resume(it) => Needs::accounts(it.sessions),
+            Self::Mixed(it) => it.needs(workers),
+        }
+    }
+
     /// Refuses what is out of bounds.
     ///
     /// # Errors
     /// A sentence with the bound.
     pub fn check(&self, workers: usize) -> Result<(), Failure> {
         match self {
+            Self::Accounts(it) => it.check(),
             Self::Idle(it) => it.check(workers),
             Self::Login(it) => it.check(),
             Self::Chat(it) => it.check(workers),
@@ -94,6 +118,7 @@ impl Scenario {
     /// If a login fails, or a stream breaks that should not.
     pub async fn load(&self, job: &Job, port: &mut Port) -> Result<Outcome, Failure> {
         match self {
+            Self::Accounts(it) => it.load(job, port).await,
             Self::Idle(it) => it.load(job, port).await,
             Self::Login(it) => it.load(job, port).await,
             Self::Chat(it) => it.load(job, port).await,
@@ -109,6 +134,7 @@ impl Scenario {
     #[must_use]
     pub fn figures(&self, seen: &Seen) -> Vec<Figure> {
         match self {
+            Self::Accounts(it) => it.figures(seen),
             Self::Idle(it) => it.figures(seen),
             Self::Login(it) => it.figures(seen),
             Self::Chat(it) => it.figures(seen),

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Figure, crowd, idle, within};
+use super::needs::{Contacts, Needs};
+use super::{Figure, contacts, crowd, within};
 use crate::client::{Client, Shared};
 use crate::limits::SESSIONS_MAX;
 use crate::run::{Job, Outcome, Port, Seen};
@@ -33,16 +34,21 @@ impl Roster {
         crowd::fits(self.accounts, workers)
     }
 
+    pub(super) fn needs(&self) -> Needs {
+        let accounts = self.accounts;
+        Needs { accounts, rosters: accounts, contacts: Contacts::Strangers(self.contacts) }
+    }
+
     pub(super) async fn load(&self, job: &Job, port: &mut Port) -> Result<Outcome, Failure> {
         let shared = Rc::new(Shared::new(job.target.clone(), job.worker)?);
         let users = job.share(self.accounts);
         crowd::accounts(&shared, port, users.clone()).await?;
-        let contacts = self.contacts;
+        let count = self.contacts;
         let clients = crowd::each(users, crowd::AT_ONCE, port, "rosters", |user| {
             let shared = shared.clone();
             async move {
                 let mut client = Client::login(&shared, user).await?;
-                idle::roster(&mut client, contacts).await?;
+                contacts::strangers(&mut client, count).await?;
                 Ok(client)
             }
         })
