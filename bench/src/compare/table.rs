@@ -3,31 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::Row;
+use crate::report::{Row, Spread};
 use crate::scenario::Less;
-
-/// Minimum, median and maximum.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) low: f64,
-    pub(super) median: f64,
-    pub(super) high: f64,
-}
-
-impl Spread {
-    /// Of some values; nothing, if there are none.
-    pub(super) fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (low, high) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Some(Self { low, median, high })
-    }
-}
 
 /// The values of a figure over the rounds.
 pub(super) fn spread(rows: &[Row], case: &str, server: &str, figure: &str) -> Option<Spread> {
@@ -116,11 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spreads_and_ratios() {
-        let spread = Spread::of(vec![3.0, 1.0, 2.0]).unwrap();
-        assert_eq!(spread, Spread { low: 1.0, median: 2.0, high: 3.0 });
-        assert_eq!(Spread::of(vec![1.0, 4.0]).unwrap().median, 2.5);
-        assert_eq!(Spread::of(Vec::new()), None);
+    fn ratios_are_said_as_people_say_them() {
         assert_eq!(ratio(1.0, 8.0), "1/8.0");
         assert_eq!(ratio(30.0, 10.0), "3.0x");
         assert_eq!(ratio(1.0, 0.0), "-");

@@ -2,8 +2,10 @@
 
 mod page;
 mod row;
+mod spread;
 mod svg;
 
 pub use page::page;
 pub(crate) use row::number;
 pub use row::{Promise, Row};
+pub(crate) use spread::Spread;

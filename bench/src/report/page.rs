@@ -1,10 +1,9 @@
 //! Lines of JSON as one page: tables, and plots of latency, throughput and memory. The page needs
 //! nothing from anywhere else.
 
-use std::collections::BTreeSet;
-
 use super::svg::{Line, Plot, escape};
-use super::{Row, number};
+use super::{Row, Spread};
+use crate::measure::Latency;
 use crate::scenario::Scenario;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
@@ -59,27 +58,70 @@ fn section(case: &str, rows: &[&Row]) -> String {
     text
 }
 
-fn name(row: &Row, rows: &[&Row]) -> String {
-    let servers: BTreeSet<&str> = rows.iter().map(|row| row.server.as_str()).collect();
-    if servers.len() == rows.len() {
-        return row.server.clone();
+/// Runs of one server: rounds of one comparison are one line of a plot and one column of a table.
+struct Server<'a> {
+    name: &'a str,
+    rows: Vec<&'a Row>,
+}
+
+fn servers<'a>(rows: &[&'a Row]) -> Vec<Server<'a>> {
+    let mut servers: Vec<Server<'a>> = Vec::new();
+    for row in rows {
+        match servers.iter_mut().find(|server| server.name == row.server) {
+            Some(server) => server.rows.push(row),
+            None => servers.push(Server { name: &row.server, rows: vec![row] }),
+        }
     }
-    format!("{} ({})", row.server, row.round)
+    servers
+}
+
+impl Server<'_> {
+    /// A figure's median, and what it lies between where rounds differ.
+    fn figure(&self, name: &str) -> String {
+        let values = self.rows.iter().filter_map(|row| row.figure(name)).map(|it| it.value);
+        Spread::of(values.collect()).map_or_else(String::new, |spread| spread.to_string())
+    }
+
+    /// The first latency that the runs have, all rounds together.
+    fn latency(&self) -> Option<Latency> {
+        let mut sum = Latency::default();
+        for row in &self.rows {
+            if let Some((_, latency)) = first_latency(row) {
+                sum.add(latency);
+            }
+        }
+        (sum.count() > 0).then_some(sum)
+    }
+
+    /// Work in each second, on average over the rounds.
+    fn seconds(&self) -> Vec<f64> {
+        // The last second is only part of one.
+        let whole = |row: &&Row| row.seconds.len().saturating_sub(1);
+        let length = self.rows.iter().map(whole).min().unwrap_or(0);
+        let rounds = self.rows.len() as f64;
+        let of =
+            |at: usize| self.rows.iter().map(|row| row.seconds[at] as f64).sum::<f64>() / rounds;
+        (0..length).map(of).collect()
+    }
+}
+
+fn first_latency(row: &Row) -> Option<(&String, &Latency)> {
+    row.latencies.iter().find(|(_, latency)| latency.count() > 0)
 }
 
 fn table(rows: &[&Row]) -> String {
+    let servers = servers(rows);
     let mut text = String::from("<table><tr><th>figure</th>");
-    for row in rows {
-        text.push_str(&format!("<th>{}</th>", escape(&name(row, rows))));
+    for server in &servers {
+        text.push_str(&format!("<th>{}</th>", escape(server.name)));
     }
     text.push_str("</tr>");
     let Some(first) = rows.first() else { return String::new() };
     for figure in &first.figures {
         let (what, unit) = (escape(&figure.name), escape(&figure.unit));
         text.push_str(&format!("<tr><td>{what} {unit}</td>"));
-        for row in rows {
-            let value = row.figure(&figure.name).map(|figure| number(figure.value));
-            text.push_str(&format!("<td>{}</td>", value.unwrap_or_default()));
+        for server in &servers {
+            text.push_str(&format!("<td>{}</td>", server.figure(&figure.name)));
         }
         text.push_str("</tr>");
     }
@@ -98,38 +140,36 @@ fn plot(title: &str, across: &str, up: &str, lines: Vec<Line>) -> Plot {
     }
 }
 
-/// The first latency of each run.
 fn latency(rows: &[&Row]) -> Plot {
-    let line = |row: &&Row| {
-        let found = row.latencies.iter().find(|(_, latency)| latency.count() > 0);
-        let points = found.map(|(_, latency)| {
+    let line = |server: &Server<'_>| {
+        let points = server.latency().map(|latency| {
             let at =
                 |(place, share): (&(f64, &str), f64)| (place.0, latency.at(share) as f64 / 1000.0);
             PERCENTILES.iter().zip(SHARES).map(at).collect()
         });
-        Line { name: name(row, rows), points: points.unwrap_or_default() }
+        Line { name: server.name.to_owned(), points: points.unwrap_or_default() }
     };
-    let what = rows.iter().find_map(|row| row.latencies.keys().next().cloned());
-    let title = format!("Latency: {}", what.unwrap_or_default());
+    let what = rows.iter().find_map(|row| first_latency(row)).map_or("", |(what, _)| what);
+    let title = format!("Latency: {what}");
     let ticks = PERCENTILES.iter().map(|(at, name)| (*at, (*name).to_owned())).collect();
-    let lines = rows.iter().map(line).collect();
+    let lines = servers(rows).iter().map(line).collect();
     Plot { logarithmic: true, ticks, ..plot(&title, "percentile", "ms", lines) }
 }
 
 fn throughput(rows: &[&Row]) -> Plot {
-    let line = |row: &&Row| {
-        // The last second is only part of one.
-        let whole = row.seconds.len().saturating_sub(1);
-        let seconds = row.seconds.iter().take(whole).enumerate();
-        let points = seconds.map(|(at, done)| (at as f64, *done as f64)).collect();
-        Line { name: name(row, rows), points }
+    let line = |server: &Server<'_>| {
+        let seconds = server.seconds().into_iter().enumerate();
+        let points = seconds.map(|(at, done)| (at as f64, done)).collect();
+        Line { name: server.name.to_owned(), points }
     };
-    plot("Throughput over time", "second", "done a second", rows.iter().map(line).collect())
+    let lines = servers(rows).iter().map(line).collect();
+    plot("Throughput over time", "second", "done a second", lines)
 }
 
 fn memory(rows: &[&Row]) -> Plot {
-    let line = |row: &&Row| {
+    let line = |server: &Server<'_>| {
         let mut points = Vec::new();
+        let row = server.rows[0];
         if let Scenario::Idle(idle) = &row.scenario {
             let at = |phase: &str| {
                 let found = row.samples.iter().find(|(name, _)| name == phase);
@@ -140,9 +180,10 @@ fn memory(rows: &[&Row]) -> Plot {
                 points.extend(at(&format!("rest {step}")).map(|memory| (*step as f64, memory)));
             }
         }
-        Line { name: name(row, rows), points }
+        Line { name: server.name.to_owned(), points }
     };
-    plot("Memory over sessions", "sessions at rest", "MiB", rows.iter().map(line).collect())
+    let lines = servers(rows).iter().map(line).collect();
+    plot("Memory over sessions", "sessions at rest", "MiB", lines)
 }
 
 #[cfg(test)]
@@ -159,7 +200,20 @@ mod tests {
         (1..500).for_each(|micros| seen.outcome.latency("login").record(micros));
         seen.outcome.seconds = vec![3, 4, 5];
         let rows = [Row::of_run(&job, 1, seen.clone()), Row::of_run(&job, 1, seen)];
+        let mut other = rows[1].clone();
+        other.server = "other".to_owned();
+        other.figures[0].value = 7.0;
+        let mut later = other.clone();
+        later.figures[0].value = 9.0;
+        later.seconds = vec![5, 4, 5];
+        let rows = [rows[0].clone(), other, later];
         let page = page(&rows);
+        assert!(page.contains("8.00 (7.00 to 9.00)"), "{page}");
+        assert_eq!(page.matches(">● 127").count() + page.matches("■ other").count(), 4);
+        let all: Vec<&Row> = rows.iter().collect();
+        let both = servers(&all);
+        assert_eq!(both[1].seconds(), [4.0, 4.0]);
+        assert_eq!(both[1].latency().unwrap().count(), 2 * 499);
         assert!(page.contains("<svg") && page.contains("Latency: login"));
         assert!(page.contains("Throughput") && !page.contains("Memory over"));
         assert!(!page.contains("http") && !page.contains("src="));
