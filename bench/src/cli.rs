@@ -23,6 +23,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Put load on a server that runs
+    #[command(
+        after_help = "There is no load of rooms (XEP-0045) or PubSub (XEP-0060): Carillon has \
+                            neither yet."
+    )]
     Run(Box<Run>),
     /// Start Carillon and its peers one after the other, and compare them
     Compare(Compare),

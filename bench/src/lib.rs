@@ -26,6 +26,8 @@ pub mod scenario;
 #[cfg(feature = "load")]
 pub mod server;
 #[cfg(feature = "load")]
+pub mod stop;
+#[cfg(feature = "load")]
 pub mod target;
 #[cfg(feature = "load")]
 pub mod template;

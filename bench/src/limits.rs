@@ -33,5 +33,11 @@ pub const DESCRIPTORS_KEPT: u64 = 64;
 /// Tickets of TLS sessions that a worker keeps.
 pub const TICKETS_MAX: usize = 100_000;
 
-/// How long a server may take to start, and to stop.
-pub const SERVER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a server may take to start, on a machine that does much else.
+pub const SERVER_TIME_MAX: Duration = Duration::from_mins(2);
+
+/// How long it may take to write accounts that are prepared, and end.
+pub const SEED_TIME_MAX: Duration = Duration::from_mins(8);
+
+/// How long it may take to end in order.
+pub const SERVER_END_MAX: Duration = Duration::from_secs(10);

@@ -1,10 +1,14 @@
 //! A bar for long phases, on standard error, and only where a person watches.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const WIDTH: usize = 30;
 const BETWEEN: Duration = Duration::from_millis(200);
+
+/// Somebody's bar is on the terminal, which has room for one.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A bar that is drawn over itself.
 pub struct Bar {
@@ -17,7 +21,8 @@ impl Bar {
     /// A bar that nobody has seen yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { shown: std::io::stderr().is_terminal(), last: None, length: 0 }
+        let shown = std::io::stderr().is_terminal() && !TAKEN.swap(true, Ordering::Relaxed);
+        Self { shown, last: None, length: 0 }
     }
 
     /// Shows how far a phase is.
@@ -45,6 +50,15 @@ impl Bar {
         let blank = " ".repeat(self.length.saturating_sub(length));
         eprint_raw(&format!("\r{text}{blank}"));
         self.length = length;
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.clear();
+        if self.shown {
+            TAKEN.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is compared: cases, in groups that share a freshly started server.
 
-use super::Compare;
+use std::time::Duration;
+
+use super::{Compare, goal};
 use crate::scenario::{Chat, Idle, Login, Mam, Mixed, Presence, Resume, Roster, Scenario};
-use crate::server::{Archive, Kind, Running};
+use crate::server::{Archive, Kind, Running, Seed};
 use crate::target::{Target, Transport};
 
 /// Cases that run one after the other on one server, which was started for them.
@@ -10,6 +12,11 @@ pub(super) struct Group {
     pub(super) name: &'static str,
     pub(super) archive: Archive,
     pub(super) cases: Vec<Case>,
+    /// Only in the first so many rounds.
+    pub(super) rounds: usize,
+    /// Each case on each server has a server of its own, and all run at the same time: memory does
+    /// not depend on what else the machine does.
+    pub(super) together: bool,
 }
 
 /// One load.
@@ -26,6 +33,10 @@ pub(super) struct Case {
 }
 
 impl Group {
+    fn new(name: &'static str, archive: Archive, cases: Vec<Case>) -> Self {
+        Self { name, archive, cases, rounds: usize::MAX, together: false }
+    }
+
     /// Whether a server has anything to do in it. Where nothing is archived, ejabberd with one
     /// kind of archive is ejabberd with the other.
     pub(super) fn is_for(&self, kind: Kind) -> bool {
@@ -47,8 +58,13 @@ impl Case {
         }
     }
 
+    /// A peer's other way of collecting garbage is of interest where the best peer is looked for.
     pub(super) fn is_for(&self, kind: Kind) -> bool {
-        kind != Kind::Relay || self.relay
+        match kind {
+            Kind::Relay => self.relay,
+            Kind::ProsodyIncremental => goal::is_about(&self.name),
+            _ => true,
+        }
     }
 
     pub(super) fn target(&self, running: &Running) -> Target {
@@ -56,35 +72,34 @@ impl Case {
             sm: self.sm,
             tickets: self.tickets,
             classic: self.classic,
-            ..running.target(self.transport)
+            ..running.target(self.transport, self.scenario.name())
         }
+    }
+
+    /// The accounts that it needs.
+    pub(super) fn seed(&self, workers: usize) -> Seed {
+        Seed { prefix: self.scenario.name().to_owned(), needs: self.scenario.needs(workers) }
+    }
+
+    /// How long it takes on a server of middling speed.
+    pub(super) fn expected(&self) -> Duration {
+        let seconds = match &self.scenario {
+            Scenario::Idle(it) => {
+                let steps = it.sessions.len() as u64 * it.rest;
+                steps + it.sessions.last().map_or(0, |most| *most as u64 / 100)
+            }
+            Scenario::Login(it) => (it.logins + it.accounts) as u64 / 300,
+            Scenario::Chat(it) => it.warm_up + it.seconds + 5,
+            Scenario::Mixed(it) => it.seconds + 5,
+            _ => 10,
+        };
+        Duration::from_secs(seconds)
     }
 }
 
 /// All groups, or what is left of them when only some cases were asked for.
 pub(super) fn groups(compare: &Compare) -> Vec<Group> {
-    let mut groups = vec![
-        Group { name: "idle", archive: Archive::Off, cases: vec![idle(compare, Transport::Plain)] },
-        Group {
-            name: "idle-tls",
-            archive: Archive::Off,
-            cases: vec![idle(compare, Transport::Tls)],
-        },
-        Group { name: "login", archive: Archive::Off, cases: logins(compare) },
-        Group { name: "chat", archive: Archive::Off, cases: chats(compare, "chat", true) },
-        Group {
-            name: "archive",
-            archive: Archive::NotSynced,
-            cases: chats(compare, "archive", false),
-        },
-        Group { name: "rest", archive: Archive::NotSynced, cases: others() },
-        Group {
-            name: "disk",
-            archive: Archive::Synced,
-            // The saturated chat without TLS.
-            cases: chats(compare, "disk", false).into_iter().take(1).collect(),
-        },
-    ];
+    let mut groups = if compare.goals { goals(compare) } else { all(compare) };
     if !compare.cases.is_empty() {
         for group in &mut groups {
             group.cases.retain(|case| compare.cases.iter().any(|part| case.name.contains(part)));
@@ -92,6 +107,49 @@ pub(super) fn groups(compare: &Compare) -> Vec<Group> {
         groups.retain(|group| !group.cases.is_empty());
     }
     groups
+}
+
+fn all(compare: &Compare) -> Vec<Group> {
+    let mut login = logins(compare);
+    login.push(presence());
+    let archives = chats(compare, "archive", false);
+    vec![
+        idles(compare),
+        Group::new("login", Archive::Off, login),
+        Group::new("chat", Archive::Off, chats(compare, "chat", true)),
+        Group::new("rest", Archive::NotSynced, others()),
+        Group::new("archive", Archive::NotSynced, archives),
+        disk(compare),
+    ]
+}
+
+/// What the goals are about and nothing else.
+fn goals(compare: &Compare) -> Vec<Group> {
+    let mut groups = all(compare);
+    for group in &mut groups {
+        group.cases.retain(|case| goal::is_about(&case.name));
+    }
+    // Both need archives: one server does both. What leaves the most behind comes last.
+    let archives = groups.iter().position(|group| group.name == "archive");
+    let rest = groups.iter().position(|group| group.name == "rest");
+    if let (Some(archives), Some(rest)) = (archives, rest) {
+        let mut cases = std::mem::take(&mut groups[archives].cases);
+        cases.reverse();
+        groups[rest].cases.extend(cases);
+    }
+    groups.retain(|group| !group.cases.is_empty());
+    groups
+}
+
+fn idles(compare: &Compare) -> Group {
+    let cases = vec![idle(compare, Transport::Plain), idle(compare, Transport::Tls)];
+    Group { rounds: 1, together: true, ..Group::new("idle", Archive::Off, cases) }
+}
+
+/// The saturated chat without TLS, where peers wait for the disk.
+fn disk(compare: &Compare) -> Group {
+    let cases = chats(compare, "disk", false).into_iter().take(1).collect();
+    Group { rounds: 1, ..Group::new("disk", Archive::Synced, cases) }
 }
 
 fn idle(compare: &Compare, transport: Transport) -> Case {
@@ -114,14 +172,17 @@ fn logins(compare: &Compare) -> Vec<Case> {
     ]
 }
 
+fn presence() -> Case {
+    let presence = Presence { groups: 20, contacts: 20, times: 3 };
+    Case::new("presence", Transport::Plain, Scenario::Presence(presence))
+}
+
 /// What is neither a chat nor a login. Sizes are such that the slowest peer needs a minute.
 fn others() -> Vec<Case> {
     let case = |name: &str, scenario| Case::new(name, Transport::Plain, scenario);
-    let presence = Presence { groups: 10, contacts: 20, times: 3 };
     let roster = Roster { accounts: 20, contacts: 100, times: 50 };
-    let mam = Mam { accounts: 20, messages: 200, page: 50, times: 3 };
+    let mam = Mam { accounts: 20, messages: 200, page: 50, times: 6 };
     vec![
-        case("presence", Scenario::Presence(presence)),
         case("mixed", Scenario::Mixed(Mixed { groups: 10, rate: 20, seconds: 15 })),
         case("mam", Scenario::Mam(mam)),
         case("roster", Scenario::Roster(roster)),
@@ -187,5 +248,22 @@ mod tests {
         assert_eq!(names, ["chat"]);
         assert!(!groups[0].is_for(Kind::EjabberdMnesia));
         assert!(groups.iter().any(|it| it.is_for(Kind::EjabberdMnesia)));
+    }
+
+    #[test]
+    fn the_goals_have_all_their_cases_and_no_others() {
+        let compare = Line::parse_from(["x", "--goals"]).compare;
+        let groups = groups(&compare);
+        let mut names: Vec<&str> =
+            groups.iter().flat_map(|group| &group.cases).map(|case| case.name.as_str()).collect();
+        names.sort_unstable();
+        let mut wanted = goal::cases();
+        wanted.sort_unstable();
+        assert_eq!(names, wanted);
+        assert!(groups.iter().all(|group| group.is_for(Kind::ProsodyIncremental)));
+        assert_eq!((compare.seconds, compare.logins, compare.rounds), (5, 800, 3));
+        let longer = Line::parse_from(["x", "--goals", "--seconds", "9"]).compare;
+        assert_eq!(longer.seconds, 9);
+        assert_eq!(Line::parse_from(["x"]).compare.seconds, 15);
     }
 }

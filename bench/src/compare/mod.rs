@@ -3,19 +3,27 @@
 
 mod case;
 mod goal;
+mod machine;
+mod plan;
 mod table;
+mod turn;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::Failure;
-use crate::report::{Promise, Row};
-use crate::run::{self, Job, Way};
-use crate::server::{self, Archive, Kind, Setup};
-use case::{Case, Group};
+use crate::server::Kind;
+use crate::{Failure, stop};
+use plan::Plan;
 
 /// What is compared, and how long.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Compare {
+    /// Only what the goals are about, made so short that three rounds take about 40 minutes
+    ///
+    /// The loads of the rows of the goals and no others; idle sessions and archives that wait for
+    /// the disk in the first round only. The other options change what it says here: 5 measured
+    /// seconds, 800 logins, 2,000 and 6,000 idle sessions.
+    #[arg(long)]
+    pub goals: bool,
     /// Rounds; in each, every server does everything once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=20))]
     pub rounds: u64,
@@ -26,7 +34,8 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',')]
     pub cases: Vec<String>,
     /// Measured seconds of a chat
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 15, default_value_if("goals", "true", "5"),
+          value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// Pairs of a chat
     #[arg(long, default_value_t = 100)]
@@ -35,10 +44,10 @@ pub struct Compare {
     #[arg(long, default_value_t = 2000)]
     pub rate: u64,
     /// Measured logins
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, default_value_if("goals", "true", "800"))]
     pub logins: usize,
     /// Numbers of idle sessions
-    #[arg(long, value_delimiter = ',', default_values_t = [1000, 4000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [2000, 6000])]
     pub sessions: Vec<usize>,
     /// Seconds at rest before memory is read
     #[arg(long, default_value_t = 60)]
@@ -57,51 +66,54 @@ pub struct Compare {
 /// Runs the comparison and prints it.
 ///
 /// # Errors
-/// If no server can be started at all, or nothing is to be compared. A case that fails on one
-/// server is said and left out.
+/// If no server can be started at all, nothing is to be compared, or it is interrupted. A case that
+/// fails on one server is said and left out; at the end there is an error with their number.
 pub fn compare(compare: &Compare) -> Result<(), Failure> {
     let servers = installed(compare);
     let groups = case::groups(compare);
     if servers.is_empty() || groups.is_empty() {
         return Err("nothing to compare: see --servers and --cases".into());
     }
-    for group in &groups {
-        for case in &group.cases {
-            case.scenario.check(compare.workers)?;
-        }
+    for case in groups.iter().flat_map(|group| &group.cases) {
+        case.scenario.check(compare.workers)?;
     }
     let base = match &compare.folder {
         Some(folder) => tempfile::Builder::new().prefix("compare-").tempdir_in(folder)?,
         None => tempfile::Builder::new().prefix("carillon-compare-").tempdir()?,
     };
-    let mut rows = Vec::new();
-    for round in 1..=usize::try_from(compare.rounds)? {
-        for group in &groups {
-            // Every other round goes the other way: what drifts on the machine hits all alike.
-            let mut order: Vec<&(Kind, String)> = servers.iter().collect();
-            if round.is_multiple_of(2) {
-                order.reverse();
-            }
-            for (kind, version) in order.into_iter().filter(|(kind, _)| group.is_for(*kind)) {
-                let folder = base.path().join(format!("{round}-{}-{}", group.name, kind.name()));
-                let done = Turn { compare, group, kind: *kind, version, round };
-                let result = done.run(&folder, &mut rows);
-                if let Err(why) = result {
-                    eprintln!("!! {} on {}: {why}", group.name, kind.name());
-                }
-                // Data of gigabytes must not pile up over the rounds.
-                let _ = std::fs::remove_dir_all(&folder);
-            }
+    print!("{}", machine::machine(base.path(), &servers));
+    let mut plan = Plan::new(compare, &groups, &servers);
+    eprintln!("{}", plan.left());
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    while let Some(step) = plan.next() {
+        let done = step.run(compare, base.path());
+        rows.extend(done.rows);
+        failed.extend(done.failed);
+        if stop::check().is_err() {
+            break;
         }
+        plan.done();
+        eprintln!("{}", plan.left());
     }
-    print!("{}", table::table(&rows));
+    if !compare.goals {
+        print!("{}", table::table(&rows));
+    }
     print!("{}", goal::table(&rows));
-    Ok(())
+    stop::check()?;
+    match failed.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} failed:\n{}", failed.join("\n")).into()),
+    }
 }
 
 /// The servers that are there; what is missing is said.
 fn installed(compare: &Compare) -> Vec<(Kind, String)> {
-    let asked = |kind: &Kind| compare.servers.is_empty() || compare.servers.contains(kind);
+    // The goals speak of archives in SQLite.
+    let usual = |kind: &Kind| !(compare.goals && *kind == Kind::EjabberdMnesia);
+    let asked = |kind: &Kind| match compare.servers.as_slice() {
+        [] => usual(kind),
+        some => some.contains(kind),
+    };
     let mut found = Vec::new();
     for kind in Kind::ALL.into_iter().filter(asked) {
         match kind.version() {
@@ -112,48 +124,25 @@ fn installed(compare: &Compare) -> Vec<(Kind, String)> {
     found
 }
 
-/// One server's turn at a group of cases.
-struct Turn<'a> {
-    compare: &'a Compare,
-    group: &'a Group,
-    kind: Kind,
-    version: &'a str,
-    round: usize,
-}
-
-impl Turn<'_> {
-    fn run(&self, folder: &Path, rows: &mut Vec<Row>) -> Result<(), Failure> {
-        let setup = Setup::new(self.kind, self.group.archive, folder.to_owned())?;
-        let running = server::start(setup)?;
-        for case in self.group.cases.iter().filter(|case| case.is_for(self.kind)) {
-            match self.case(&running, case) {
-                Ok(row) => rows.push(row),
-                Err(why) => eprintln!("!! {} on {}: {why}", case.name, self.kind.name()),
-            }
-        }
-        Ok(())
-    }
-
-    fn case(&self, running: &server::Running, case: &Case) -> Result<Row, Failure> {
-        let (name, kind) = (&case.name, self.kind.name());
-        eprintln!("round {} of {}: {name} on {kind}", self.round, self.compare.rounds);
-        let target = case.target(running);
-        let workers = self.compare.workers;
-        let job = Job { target, scenario: case.scenario.clone(), worker: 0, workers };
-        let seen = run::run(&job, workers, Way::Processes)?;
-        let archive = self.kind != Kind::Relay && self.group.archive != Archive::Off;
-        let row = Row {
-            case: name.clone(),
-            server: kind.to_owned(),
-            version: self.version.to_owned(),
-            round: self.round,
-            promise: Promise { archive: Some(archive), sm: job.target.sm },
-            ..Row::of_run(&job, workers, seen)
-        };
-        if let Some(path) = &self.compare.json {
-            row.append(path)?;
-        }
-        eprintln!("  {}", table::line(&row));
-        Ok(row)
+/// Rows of runs that were never made, for tests.
+#[cfg(test)]
+fn row(case: &str, server: &str, round: usize, figures: &[(&str, f64)]) -> crate::report::Row {
+    use crate::report::Row;
+    use crate::run::{Job, Seen};
+    use crate::scenario::{Figure, Less, Scenario};
+    let target = crate::target::tests::target("127.0.0.1:1");
+    let job = Job { target, scenario: Scenario::default(), worker: 0, workers: 1 };
+    let figure = |(name, value): &(&str, f64)| Figure {
+        name: (*name).to_owned(),
+        unit: if *name == "lost" { String::new() } else { "µs".to_owned() },
+        value: *value,
+        less: if *name == "rate" { Less::Worse } else { Less::Better },
+    };
+    Row {
+        case: case.to_owned(),
+        server: server.to_owned(),
+        round,
+        figures: figures.iter().map(figure).collect(),
+        ..Row::of_run(&job, 1, Seen::default())
     }
 }

@@ -4,16 +4,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::work::{Port, work};
 use super::{Job, Said, Seen};
-use crate::Failure;
 use crate::limits::{SILENCE_MAX, WORKERS_MAX};
 use crate::measure::{Cpu, Sample, proc};
 use crate::progress::Bar;
+use crate::{Failure, stop};
 
 /// Where workers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +83,7 @@ impl Leader {
         let mut far = vec![(0, 0); self.hands.len()];
         let (mut waiting, mut done) = (0, 0);
         while done < self.hands.len() {
-            let (worker, said) = self
-                .heard
-                .recv_timeout(SILENCE_MAX)
-                .map_err(|_| format!("no worker said anything for {} s", SILENCE_MAX.as_secs()))?;
+            let (worker, said) = self.hear()?;
             match said {
                 Some(Said::Progress(what, part, total)) => {
                     far[worker] = (part, total);
@@ -116,6 +113,22 @@ impl Leader {
         }
         bar.clear();
         Ok(seen)
+    }
+
+    /// What a worker says next. Gives up when this program is to end.
+    fn hear(&self) -> Result<Heard, Failure> {
+        let begun = Instant::now();
+        loop {
+            stop::check()?;
+            match self.heard.recv_timeout(Duration::from_millis(100)) {
+                Ok(heard) => return Ok(heard),
+                Err(_) if begun.elapsed() < SILENCE_MAX => {}
+                Err(_) => {
+                    let seconds = SILENCE_MAX.as_secs();
+                    return Err(format!("no worker said anything for {seconds} s").into());
+                }
+            }
+        }
     }
 
     /// What the server has used. Memory takes long to read: outside of what is measured.

@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Kind, Setup, carillon, ejabberd, prosody, relay};
-use crate::Failure;
-use crate::limits::SERVER_TIME_MAX;
-use crate::target::{Protocol, Sasl, Target, Transport};
+use rustix::process::Signal;
 
-/// Servers that run: they end when this program is told to end.
-static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+use super::{Kind, PASSWORD, Setup, carillon, ejabberd, prosody, relay};
+use crate::limits::{SEED_TIME_MAX, SERVER_END_MAX, SERVER_TIME_MAX};
+use crate::target::{Accounts, Protocol, Sasl, Target, Transport};
+use crate::{Failure, stop};
 
 /// A server that runs as a child of this process, and ends with it.
 pub struct Running {
@@ -25,21 +24,28 @@ pub struct Running {
 /// # Errors
 /// If it does not start, or does not listen in time: with the end of what it said.
 pub fn start(setup: Setup) -> Result<Running, Failure> {
-    let mut command = match setup.kind {
+    let command = match setup.kind {
         Kind::Carillon => carillon::command(&setup)?,
         Kind::Ejabberd | Kind::EjabberdMnesia => ejabberd::command(&setup)?,
         Kind::Prosody | Kind::ProsodyIncremental => prosody::command(&setup)?,
         Kind::Relay => relay::command(&setup)?,
     };
-    let said = File::create(setup.path("said.txt"))?;
-    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
-    let name = setup.kind.name();
-    ends_with_us();
-    let child = command.spawn().map_err(|why| format!("{name} cannot be started: {why}"))?;
-    running_now().push(child.id());
-    let mut running = Running { setup, child };
+    let mut running = spawn(setup, command)?;
     running.wait()?;
     Ok(running)
+}
+
+/// Starts a server's command, and does not wait for anything.
+pub(super) fn spawn(setup: Setup, mut command: Command) -> Result<Running, Failure> {
+    stop::check()?;
+    let said = File::create(setup.path("said.txt"))?;
+    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+    // An interrupt from the terminal is for this program, which ends the server in order.
+    command.process_group(0);
+    let name = setup.kind.name();
+    let child = command.spawn().map_err(|why| format!("{name} cannot be started: {why}"))?;
+    stop::started(child.id());
+    Ok(Running { setup, child })
 }
 
 impl Running {
@@ -55,10 +61,28 @@ impl Running {
                 if begun.elapsed() > SERVER_TIME_MAX {
                     return Err(format!("{name} does not listen: {}", self.said()).into());
                 }
-                std::thread::sleep(Duration::from_millis(100));
+                stop::sleep(Duration::from_millis(100))?;
             }
         }
         Ok(())
+    }
+
+    /// Waits until a process that ends by itself has done so.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let name = self.setup.kind.name();
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(format!("{name} failed ({status}): {}", self.said()).into());
+                }
+                None if begun.elapsed() > SEED_TIME_MAX => {
+                    return Err(format!("{name} does not end: {}", self.said()).into());
+                }
+                None => stop::sleep(Duration::from_millis(50))?,
+            }
+        }
     }
 
     /// The end of what it said.
@@ -68,9 +92,9 @@ impl Running {
         said[from..].to_owned()
     }
 
-    /// The server as a target.
+    /// The server as a target, for clients whose accounts are there and begin with a prefix.
     #[must_use]
-    pub fn target(&self, transport: Transport) -> Target {
+    pub fn target(&self, transport: Transport, prefix: &str) -> Target {
         let port = if transport == Transport::Tls { self.setup.port_tls } else { self.setup.port };
         let lines = self.setup.kind == Kind::Relay;
         Target {
@@ -78,13 +102,13 @@ impl Running {
             transport,
             sasl: Sasl::ScramSha1,
             domain: "localhost".to_owned(),
-            prefix: "load".to_owned(),
-            password: "a load generator's password".to_owned(),
+            prefix: prefix.to_owned(),
+            password: PASSWORD.to_owned(),
             sm: false,
             classic: false,
             tickets: false,
             protocol: if lines { Protocol::Lines } else { Protocol::Xmpp },
-            accounts: self.setup.kind.accounts(&self.setup),
+            accounts: Accounts::Exist,
             pid: Some(self.child.id()),
         }
     }
@@ -97,19 +121,16 @@ impl Running {
 
     /// Ends it in order, and by force if that takes too long.
     fn stop(&mut self) {
-        running_now().retain(|pid| *pid != self.child.id());
         if let Ok(None) = self.child.try_wait() {
-            terminate(self.child.id());
+            stop::tell(self.child.id(), Signal::TERM);
             let begun = Instant::now();
-            while begun.elapsed() < SERVER_TIME_MAX / 3 {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    return;
-                }
+            while begun.elapsed() < SERVER_END_MAX && matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        stop::ended(self.child.id());
     }
 }
 
@@ -122,39 +143,6 @@ impl Drop for Running {
             let _ = std::fs::remove_file(file);
         }
     }
-}
-
-fn running_now() -> std::sync::MutexGuard<'static, Vec<u32>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn terminate(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        // A process that has ended already is what was wanted.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-/// Has an interrupt or a request to end reach the servers first: a server left behind would hold
-/// ports, memory and a core.
-fn ends_with_us() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        std::thread::spawn(|| -> Result<(), Failure> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                use tokio::signal::unix::{SignalKind, signal};
-                let mut asked = signal(SignalKind::terminate())?;
-                let mut interrupted = signal(SignalKind::interrupt())?;
-                tokio::select! {
-                    _ = asked.recv() => {}
-                    _ = interrupted.recv() => {}
-                }
-                running_now().drain(..).for_each(terminate);
-                std::process::exit(130)
-            })
-        });
-    });
 }
 
 /// A command that runs in the folder of a setup.

@@ -5,8 +5,10 @@ mod ejabberd;
 mod launch;
 mod prosody;
 mod relay;
+mod seed;
 
 pub use launch::{Running, start};
+pub use seed::{Seed, seed};
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,9 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::target::Accounts;
+
+/// The password of all accounts that this program makes.
+const PASSWORD: &str = "a load generator's password";
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -75,15 +79,6 @@ impl Kind {
             Self::Ejabberd | Self::EjabberdMnesia => ejabberd::version(),
             Self::Prosody | Self::ProsodyIncremental => prosody::version(),
             Self::Relay => Ok(env!("CARGO_PKG_VERSION").to_owned()),
-        }
-    }
-
-    /// How clients of this server come to accounts.
-    fn accounts(self, setup: &Setup) -> Accounts {
-        match self {
-            Self::Carillon => Accounts::Admin(setup.folder.join("data").join("admin.sock")),
-            Self::Relay => Accounts::Exist,
-            _ => Accounts::Register,
         }
     }
 }
@@ -196,6 +191,7 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Contacts, Needs};
 
     fn setup(kind: Kind, archive: bool) -> Setup {
         Setup {
@@ -229,6 +225,23 @@ mod tests {
             assert_eq!(parsed.archive.enabled, archive);
             assert!(parsed.listen.c2s.iter().all(|address| address.ip().is_loopback()));
         }
+    }
+
+    #[test]
+    fn prosody_has_its_accounts_in_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup { folder: folder.path().into(), ..setup(Kind::Prosody, false) };
+        let friends = Needs { accounts: 4, rosters: 3, contacts: Contacts::Friends(3) };
+        seed(&setup, &[Seed { prefix: "u".into(), needs: friends }]).unwrap();
+        let read = |file: &str| {
+            std::fs::read_to_string(folder.path().join("data/localhost").join(file)).unwrap()
+        };
+        let account = read("accounts/u3.dat");
+        assert!(account.contains("[\"iteration_count\"] = 4096") && account.contains("stored_key"));
+        let roster = read("roster/u1.dat");
+        assert_eq!(roster.matches("\"both\"").count(), 2);
+        assert!(roster.contains("u0@localhost") && !roster.contains("u1@localhost"));
+        assert!(!folder.path().join("data/localhost/roster/u3.dat").exists());
     }
 
     #[test]

@@ -4,8 +4,11 @@
 
 use std::process::Command;
 
-use super::{Kind, Setup, launch, shown};
+use xmpp::scram::Verifier;
+
+use super::{Kind, Seed, Setup, launch, shown};
 use crate::Failure;
+use crate::scenario::Contacts;
 
 const INSTALL: &str = "Install it: apt-get install prosody lua-dbi-sqlite3 (Debian starts a \
                        service; stop it: systemctl disable --now prosody)";
@@ -57,6 +60,53 @@ log = {{ {{ levels = {{ min = "warn" }}, to = "file", filename = "{log}" }} }}
 VirtualHost "localhost"
 "#
     )
+}
+
+/// Writes the files in which its storage keeps accounts and rosters.
+pub(super) fn seed(setup: &Setup, seeds: &[Seed], verifier: &Verifier) -> Result<(), Failure> {
+    let host = setup.path("data").join("localhost");
+    let (accounts, rosters) = (host.join("accounts"), host.join("roster"));
+    std::fs::create_dir_all(&accounts)?;
+    std::fs::create_dir_all(&rosters)?;
+    let credentials = credentials(verifier);
+    for seed in seeds {
+        for user in 0..seed.needs.accounts {
+            let file = format!("{}{user}.dat", seed.prefix);
+            std::fs::write(accounts.join(&file), &credentials)?;
+            if user < seed.needs.rosters {
+                std::fs::write(rosters.join(&file), roster(seed, user))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn credentials(verifier: &Verifier) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!(
+        "return {{ [\"iteration_count\"] = {}; [\"salt\"] = \"{}\"; [\"stored_key\"] = \"{}\"; \
+         [\"server_key\"] = \"{}\"; }};\n",
+        verifier.iterations(),
+        String::from_utf8_lossy(verifier.salt()),
+        hex(verifier.stored_key().expose()),
+        hex(verifier.server_key().expose())
+    )
+}
+
+fn roster(seed: &Seed, user: usize) -> String {
+    let subscription = match seed.needs.contacts {
+        Contacts::Friends(_) => "both",
+        Contacts::Strangers(_) => "none",
+    };
+    let mut text = String::from("return { [false] = { [\"version\"] = 1; [\"pending\"] = {}; };\n");
+    let jid = |other: usize| format!("{}{other}@localhost", seed.prefix);
+    for (number, contact) in seed.needs.roster(user, jid).iter().enumerate() {
+        text.push_str(&format!(
+            "[\"{contact}\"] = {{ [\"subscription\"] = \"{subscription}\"; [\"groups\"] = {{}}; \
+             [\"name\"] = \"Contact {number}\"; }};\n"
+        ));
+    }
+    text + "};\n"
 }
 
 pub(super) fn command(setup: &Setup) -> Result<Command, Failure> {
