@@ -5,6 +5,7 @@ use super::svg::{Line, Plot, escape};
 use super::{Row, Spread};
 use crate::measure::Latency;
 use crate::scenario::Scenario;
+use crate::server::Kind;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
     padding:0 1rem;color:#111;background:#fff}table{border-collapse:collapse;font-variant-numeric:\
@@ -48,9 +49,14 @@ pub fn page(rows: &[Row]) -> String {
 fn section(case: &str, rows: &[&Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let (transport, promise) = (first.transport.name(), first.promise.name());
+    let versions: Vec<String> =
+        servers(rows).iter().map(|it| format!("{} {}", it.name, it.rows[0].version)).collect();
+    let rounds = rows.iter().map(|row| row.round).max().unwrap_or(1);
     let mut text = format!(
-        "<h2>{}</h2><p>Streams: {transport}. Promised: {promise}.</p>{}",
+        "<h2>{}</h2><p>Streams: {transport}. Promised: {promise}. Rounds: {rounds}, medians with \
+         least and most where they differ. {}.</p>{}",
         escape(case),
+        escape(&versions.join(", ")),
         table(rows)
     );
     let plots = [latency(rows), throughput(rows), memory(rows)];
@@ -61,6 +67,7 @@ fn section(case: &str, rows: &[&Row]) -> String {
 /// Runs of one server: rounds of one comparison are one line of a plot and one column of a table.
 struct Server<'a> {
     name: &'a str,
+    style: usize,
     rows: Vec<&'a Row>,
 }
 
@@ -69,13 +76,23 @@ fn servers<'a>(rows: &[&'a Row]) -> Vec<Server<'a>> {
     for row in rows {
         match servers.iter_mut().find(|server| server.name == row.server) {
             Some(server) => server.rows.push(row),
-            None => servers.push(Server { name: &row.server, rows: vec![row] }),
+            None => {
+                let known = Kind::ALL.iter().position(|kind| kind.name() == row.server);
+                let style = known.unwrap_or(servers.len());
+                servers.push(Server { name: &row.server, style, rows: vec![row] });
+            }
         }
     }
+    // Whoever ended first has no place of its own.
+    servers.sort_by_key(|server| server.style);
     servers
 }
 
 impl Server<'_> {
+    fn line(&self, points: Vec<(f64, f64)>) -> Line {
+        Line { name: self.name.to_owned(), style: self.style, points }
+    }
+
     /// A figure's median, and what it lies between where rounds differ.
     fn figure(&self, name: &str) -> String {
         let values = self.rows.iter().filter_map(|row| row.figure(name)).map(|it| it.value);
@@ -147,7 +164,7 @@ fn latency(rows: &[&Row]) -> Plot {
                 |(place, share): (&(f64, &str), f64)| (place.0, latency.at(share) as f64 / 1000.0);
             PERCENTILES.iter().zip(SHARES).map(at).collect()
         });
-        Line { name: server.name.to_owned(), points: points.unwrap_or_default() }
+        server.line(points.unwrap_or_default())
     };
     let what = rows.iter().find_map(|row| first_latency(row)).map_or("", |(what, _)| what);
     let title = format!("Latency: {what}");
@@ -159,8 +176,9 @@ fn latency(rows: &[&Row]) -> Plot {
 fn throughput(rows: &[&Row]) -> Plot {
     let line = |server: &Server<'_>| {
         let seconds = server.seconds().into_iter().enumerate();
-        let points = seconds.map(|(at, done)| (at as f64, done)).collect();
-        Line { name: server.name.to_owned(), points }
+        let points: Vec<_> = seconds.map(|(at, done)| (at as f64, done)).collect();
+        // Less than that is not a course.
+        server.line(if points.len() < 2 { Vec::new() } else { points })
     };
     let lines = servers(rows).iter().map(line).collect();
     plot("Throughput over time", "second", "done a second", lines)
@@ -180,7 +198,7 @@ fn memory(rows: &[&Row]) -> Plot {
                 points.extend(at(&format!("rest {step}")).map(|memory| (*step as f64, memory)));
             }
         }
-        Line { name: server.name.to_owned(), points }
+        server.line(points)
     };
     let lines = servers(rows).iter().map(line).collect();
     plot("Memory over sessions", "sessions at rest", "MiB", lines)
@@ -190,12 +208,14 @@ fn memory(rows: &[&Row]) -> Plot {
 mod tests {
     use super::*;
     use crate::run::{Job, Seen};
+    use crate::target::Target;
     use crate::target::tests::target;
 
     #[test]
     fn a_page_stands_alone() {
         let scenario = Scenario::default();
-        let job = Job { target: target("127.0.0.1:1"), scenario, worker: 0, workers: 1 };
+        let target = Target { pid: Some(1), ..target("127.0.0.1:1") };
+        let job = Job { target, scenario, worker: 0, workers: 1 };
         let mut seen = Seen::default();
         (1..500).for_each(|micros| seen.outcome.latency("login").record(micros));
         seen.outcome.seconds = vec![3, 4, 5];

@@ -74,6 +74,11 @@ impl Row {
     #[must_use]
     pub fn of_run(job: &Job, workers: usize, seen: Seen) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut figures = job.scenario.figures(&seen);
+        if job.target.pid.is_none() {
+            // Nothing is known of a server whose process was not named; zero would be a claim.
+            figures.retain(|it| !it.name.starts_with("CPU") && !it.name.starts_with("memory"));
+        }
         Self {
             at_s: now.map_or(0, |since| since.as_secs()),
             case: job.scenario.name().to_owned(),
@@ -84,7 +89,7 @@ impl Row {
             promise: Promise { archive: None, sm: job.target.sm },
             workers,
             scenario: job.scenario.clone(),
-            figures: job.scenario.figures(&seen),
+            figures,
             latencies: seen.outcome.latencies,
             seconds: seen.outcome.seconds,
             samples: seen.samples,
@@ -151,6 +156,7 @@ pub(crate) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Target;
     use crate::target::tests::target;
 
     #[test]
@@ -160,6 +166,8 @@ mod tests {
         let mut seen = Seen::default();
         seen.outcome.latency("login").record(1234);
         seen.outcome.count("logins", 1);
+        let measured = Job { target: Target { pid: Some(1), ..job.target.clone() }, ..job.clone() };
+        assert!(Row::of_run(&measured, 1, seen.clone()).figure("CPU").is_some());
         let row = Row::of_run(&job, 1, seen);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
@@ -170,6 +178,7 @@ mod tests {
         assert_eq!(read[1].figures, row.figures);
         assert_eq!(read[1].latencies["login"].count(), 1);
         assert!(row.table().contains("login p99"));
+        assert!(row.figure("CPU").is_none(), "no process was named");
     }
 
     #[test]

@@ -15,6 +15,8 @@ const MARKS: [&str; 6] = ["●", "■", "▲", "◆", "○", "□"];
 /// A line of a plot.
 pub(super) struct Line {
     pub(super) name: String,
+    /// Dashes and mark: the same for the same server in all plots.
+    pub(super) style: usize,
     pub(super) points: Vec<(f64, f64)>,
 }
 
@@ -62,8 +64,8 @@ impl Plot {
             escape(&self.title)
         );
         self.axes(&scale, &mut svg);
-        for (index, line) in self.lines.iter().enumerate() {
-            line.draw(index, &scale, &mut svg);
+        for (place, line) in self.lines.iter().enumerate() {
+            line.draw(place, &scale, &mut svg);
         }
         svg.push_str("</svg>");
         Some(svg)
@@ -103,25 +105,25 @@ impl Plot {
 }
 
 impl Line {
-    fn draw(&self, index: usize, scale: &Scale, svg: &mut String) {
-        let (dash, mark) = (DASHES[index % DASHES.len()], MARKS[index % MARKS.len()]);
+    fn draw(&self, place: usize, scale: &Scale, svg: &mut String) {
+        let (dash, mark) = (DASHES[self.style % DASHES.len()], MARKS[self.style % MARKS.len()]);
         let mut path = String::new();
         for (number, (x, y)) in self.points.iter().enumerate() {
             let letter = if number == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{letter}{:.1} {:.1}", scale.x(*x), scale.y(*y));
         }
-        let class = index % DASHES.len();
+        let class = self.style % DASHES.len();
         let _ = write!(svg, "<path d='{path}' class='l c{class}' stroke-dasharray='{dash}'/>");
         // Marks on every point would hide a long line.
         let every = self.points.len().div_ceil(12).max(1);
         for (x, y) in self.points.iter().step_by(every) {
-            let (x, y) = (scale.x(*x), scale.y(*y) + 4.0);
+            let (x, y) = (scale.x(*x), scale.y(*y) + 3.0);
             let _ = write!(
                 svg,
                 "<text x='{x:.1}' y='{y:.1}' text-anchor='middle' class='m c{class}'>{mark}</text>"
             );
         }
-        let y = TOP + 16.0 * index as f64 + 8.0;
+        let y = TOP + 16.0 * place as f64 + 8.0;
         let x = WIDTH - RIGHT + 10.0;
         let _ = write!(
             svg,
@@ -178,14 +180,18 @@ mod tests {
 
     #[test]
     fn plots_tell_lines_apart_without_colour() {
-        let line = |name: &str| Line { name: name.into(), points: vec![(0.0, 1.0), (1.0, 900.0)] };
+        let line = |name: &str, style| Line {
+            name: name.into(),
+            style,
+            points: vec![(0.0, 1.0), (1.0, 900.0)],
+        };
         let mut plot = Plot {
             title: "a < b".into(),
             across: "x".into(),
             up: "y".into(),
             logarithmic: true,
             ticks: Vec::new(),
-            lines: vec![line("one"), line("two")],
+            lines: vec![line("one", 0), line("two", 1)],
         };
         let svg = plot.svg().unwrap();
         assert!(svg.contains("a &lt; b") && svg.contains('●') && svg.contains('■'));
