@@ -84,7 +84,8 @@ struct Place {
     /// Register each account first (XEP-0077)
     #[arg(long, conflicts_with_all = ["prepare", "admin"])]
     register: bool,
-    /// Make each account with this shell command; {user}, {domain} and {password} are filled in
+    /// Make each account with this shell command; {user}, {domain} and {password} are filled in,
+    /// quoted where the shell needs it; it must also succeed where the account is there already
     #[arg(long, conflicts_with = "admin")]
     prepare: Option<String>,
     /// Make accounts over Carillon's administration socket: DATA/admin.sock

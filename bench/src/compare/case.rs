@@ -86,7 +86,7 @@ impl Case {
         let seconds = match &self.scenario {
             Scenario::Idle(it) => {
                 let steps = it.sessions.len() as u64 * it.rest;
-                steps + it.sessions.last().map_or(0, |most| *most as u64 / 100)
+                steps + it.sessions.last().map_or(0, |most| *most as u64 / 60)
             }
             Scenario::Login(it) => (it.logins + it.accounts) as u64 / 300,
             Scenario::Chat(it) => it.warm_up + it.seconds + 5,

@@ -21,7 +21,7 @@ pub struct Compare {
     ///
     /// The loads of the rows of the goals and no others; idle sessions and archives that wait for
     /// the disk in the first round only. The other options change what it says here: 5 measured
-    /// seconds, 800 logins, 2,000 and 6,000 idle sessions.
+    /// seconds, 800 logins.
     #[arg(long)]
     pub goals: bool,
     /// Rounds; in each, every server does everything once
@@ -46,8 +46,8 @@ pub struct Compare {
     /// Measured logins
     #[arg(long, default_value_t = 2000, default_value_if("goals", "true", "800"))]
     pub logins: usize,
-    /// Numbers of idle sessions
-    #[arg(long, value_delimiter = ',', default_values_t = [2000, 6000])]
+    /// Numbers of idle sessions; the first is such that caches of a fixed size are full
+    #[arg(long, value_delimiter = ',', default_values_t = [5000, 15000])]
     pub sessions: Vec<usize>,
     /// Seconds at rest before memory is read
     #[arg(long, default_value_t = 60)]

@@ -110,9 +110,9 @@ fn by_command(
     let total = range.len();
     for (done, user) in range.enumerate() {
         let filled = command
-            .replace("{user}", &target.name(user))
-            .replace("{domain}", &target.domain)
-            .replace("{password}", &target.password);
+            .replace("{user}", &word(&target.name(user)))
+            .replace("{domain}", &word(&target.domain))
+            .replace("{password}", &word(&target.password));
         let output = Command::new("sh").arg("-c").arg(&filled).output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -121,6 +121,15 @@ fn by_command(
         port.progress("accounts", done + 1, total);
     }
     Ok(())
+}
+
+/// A text as one word of the shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Logs accounts in, some at once; none is available yet.
@@ -170,4 +179,36 @@ pub(super) fn since_us(begun: Instant) -> u64 {
 /// Lets time pass.
 pub(super) async fn rest(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_whole_in_the_shell() {
+        for text in ["load1", "a load generator's password", "", "$(false) `x` \\ \"y\" *"] {
+            let command = format!("printf %s {}", word(text));
+            let output = Command::new("sh").arg("-c").arg(command).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_command_makes_each_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut target = crate::target::tests::target("127.0.0.1:1");
+        target.password = "it's one".into();
+        let list = folder.path().join("list");
+        let port = || {
+            let (_, go) = tokio::sync::mpsc::channel(1);
+            Port::new(|_| {}, go)
+        };
+        let command = format!("echo {{user}}@{{domain}} {{password}} >> {}", list.display());
+        by_command(&target, &command, 3..5, &port()).unwrap();
+        let made = std::fs::read_to_string(&list).unwrap();
+        assert_eq!(made, "load3@localhost it's one\nload4@localhost it's one\n");
+        let why = by_command(&target, "echo no >&2; false", 0..1, &port()).unwrap_err();
+        assert!(why.to_string().contains(": no"), "{why}");
+    }
 }

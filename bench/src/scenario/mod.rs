@@ -99,6 +99,12 @@ impl Scenario {
     /// # Errors
     /// A sentence with the bound.
     pub fn check(&self, workers: usize) -> Result<(), Failure> {
+        let (parts, what) = self.parts();
+        if parts < workers {
+            return Err(
+                format!("--workers: {workers} for {parts} {what}, which are not shared").into()
+            );
+        }
         match self {
             Self::Accounts(it) => it.check(),
             Self::Idle(it) => it.check(workers),
@@ -109,6 +115,21 @@ impl Scenario {
             Self::Mam(it) => it.check(workers),
             Self::Resume(it) => it.check(workers),
             Self::Mixed(it) => it.check(workers),
+        }
+    }
+
+    /// What workers share among them; none of it is made by two.
+    fn parts(&self) -> (usize, &'static str) {
+        match self {
+            Self::Accounts(it) => (it.accounts, "accounts"),
+            Self::Idle(it) => (it.sessions.first().copied().unwrap_or_default(), "sessions"),
+            Self::Login(it) => (it.accounts.min(it.logins), "accounts"),
+            Self::Chat(it) => (it.pairs, "pairs"),
+            Self::Presence(it) => (it.groups, "groups"),
+            Self::Roster(it) => (it.accounts, "accounts"),
+            Self::Mam(it) => (it.accounts, "accounts"),
+            Self::Resume(it) => (it.sessions, "sessions"),
+            Self::Mixed(it) => (it.groups, "groups"),
         }
     }
 
@@ -153,4 +174,26 @@ fn within(what: &str, number: usize, most: usize) -> Result<(), Failure> {
         return Ok(());
     }
     Err(format!("{what}: between 1 and {most}, not {number}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_is_without_work() {
+        let scenario = |groups| Scenario::Mixed(Mixed { groups, rate: 1, seconds: 1 });
+        assert!(scenario(3).check(3).is_ok());
+        let why = scenario(2).check(3).unwrap_err().to_string();
+        assert!(why.contains("3 for 2 groups"), "{why}");
+        assert!(Scenario::default().check(1).is_ok());
+    }
+
+    #[test]
+    fn what_a_load_needs_is_known_before_it_begins() {
+        let mixed = Scenario::Mixed(Mixed { groups: 2, rate: 1, seconds: 1 }).needs(2);
+        assert_eq!((mixed.accounts, mixed.rosters), (242, 42));
+        let chat = Scenario::Login(Login::default()).needs(1);
+        assert_eq!((chat.accounts, chat.rosters), (500, 0));
+    }
 }
