@@ -10,6 +10,12 @@ pub trait Uplink: Send + Sync {
     fn up(&self, shard: ShardId, frame: Up);
     /// Hands a frame from one shard's owner to another's.
     fn between(&self, frame: Between);
+    /// The core of this process on which the owner of `shard` runs; `None` where it runs elsewhere
+    /// or that is not known. A connection of the shard's accounts is cheapest there.
+    fn core(&self, shard: ShardId) -> Option<u16> {
+        let _ = shard;
+        None
+    }
 }
 
 /// The way to client connections.

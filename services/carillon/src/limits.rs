@@ -89,3 +89,13 @@ pub const SCRAM_ITERATIONS: u32 = 10_000;
 pub const LOCK_TIME: Duration = Duration::from_secs(15);
 
 const _: () = assert!(LOCK_TIME.as_secs() > DRAIN_TIME.as_secs());
+
+/// How long a core under load rests before it looks at its sockets, in microseconds. It delays
+/// what comes to it by half of this on average, a hundredth of what a phone's network does.
+pub const REST_US: u64 = 1_000;
+
+/// A core whose waits for its sockets are shorter than this on average is under load, in
+/// microseconds: it is woken more than a thousand times a second.
+pub const SHORT_WAIT_US: u64 = 500;
+
+const _: () = assert!(SHORT_WAIT_US < REST_US);

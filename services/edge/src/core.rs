@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_local};
 
+use crate::berth::Dock;
 use crate::buffers::Buffers;
 use crate::driver;
 use crate::edge::{Drain, Shared};
@@ -20,27 +21,34 @@ use crate::wheel::Wheel;
 
 /// What the connections of one core share.
 pub(crate) struct Core {
+    /// Which core of the edge.
+    pub(crate) index: u16,
     pub(crate) shared: Arc<Shared>,
     pub(crate) buffers: RefCell<Buffers>,
     wheel: RefCell<Wheel>,
-    started: Instant,
     now_us: Cell<u64>,
     live: Cell<usize>,
 }
 
 impl Core {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Self {
+        let now_us = shared.now_us();
         Self {
+            index,
             shared,
             buffers: RefCell::new(Buffers::new()),
-            wheel: RefCell::new(Wheel::new(WHEEL_LISTS, TICK_US, 0)),
-            started: Instant::now(),
-            now_us: Cell::new(0),
+            wheel: RefCell::new(Wheel::new(WHEEL_LISTS, TICK_US, now_us)),
+            now_us: Cell::new(now_us),
             live: Cell::new(0),
         }
     }
 
-    /// Microseconds since this core started, as of its last tick.
+    /// Where connections of other cores arrive.
+    pub(crate) fn dock(&self) -> Option<&Dock> {
+        self.shared.docks.get(usize::from(self.index))
+    }
+
+    /// Microseconds since the edge started, as of this core's last tick.
     pub(crate) fn now_us(&self) -> u64 {
         self.now_us.get()
     }
@@ -52,16 +60,14 @@ impl Core {
 
     pub(crate) fn opened(&self) {
         self.live.set(self.live.get() + 1);
-        self.shared.metrics.connections.add(1);
     }
 
     pub(crate) fn closed(&self) {
         self.live.set(self.live.get().saturating_sub(1));
-        self.shared.metrics.connections.sub(1);
     }
 
     fn tick(&self) {
-        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now_us = self.shared.now_us();
         self.now_us.set(now_us);
         let hub = &self.shared.hub;
         self.wheel.borrow_mut().turn(now_us, |slot| hub.ring(slot, Ring::Timer));
@@ -70,8 +76,8 @@ impl Core {
 
 /// Serves until the edge is drained and the last connection of this core is gone.
 pub(crate) async fn run(shared: Arc<Shared>, listeners: Listeners) -> io::Result<()> {
-    let core = Rc::new(Core::new(shared));
-    let mut accepting = Vec::new();
+    let core = Rc::new(Core::new(listeners.core(), shared));
+    let mut accepting = vec![spawn_local(driver::welcome(Rc::clone(&core)))];
     for (listener, entry) in listeners.into_sockets() {
         let listener = TcpListener::from_std(listener)?;
         accepting.push(spawn_local(accept(Rc::clone(&core), listener, entry)));
@@ -83,6 +89,9 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Listeners) -> io::Result
         if core.shared.drain.state() != Drain::Serving {
             accepting.drain(..).for_each(|task: JoinHandle<()>| task.abort());
             if core.live.get() == 0 {
+                if let Some(dock) = core.dock() {
+                    dock.close();
+                }
                 return Ok(());
             }
             core.shared.end_if_late();

@@ -4,7 +4,7 @@
 //! It is a future of its own rather than an `async fn`: all that it holds at rest is this struct,
 //! and the core's buffers can be used for a whole turn because nothing in a turn waits.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::rand;
-use peer::{ConnId, Down};
-use session::attachment::Attachment;
+use peer::Down;
 use stream::c2s::C2s;
 use stream::{Answer, Ask, AuthRefusal, Output, Random, TlsInfo, Transport};
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use xmpp::error::StreamCondition;
 
+use crate::berth::{Berth, Live, Voyage};
 use crate::buffers::Buffers;
 use crate::core::Core;
 use crate::derive::Job;
 use crate::edge::Drain;
-use crate::hub::{Letter, Post};
+use crate::hub::Letter;
 use crate::inbox::{Mail, Ring};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_US, OUTPUT_PAUSE_BYTES, QUIET_US,
@@ -34,22 +35,25 @@ use crate::owner;
 use crate::sources::Place;
 use crate::tls::{Entry, Established};
 
-/// One client connection.
+/// One client connection, on the core that drives it.
 pub(crate) struct Connection {
-    core: Rc<Core>,
-    id: ConnId,
-    post: Arc<Post>,
+    live: Live,
+    berth: Berth,
     link: Link,
     /// `None` until direct TLS is there.
     stream: Option<C2s>,
-    attachment: Attachment,
     phase: Phase,
-    /// What this connection adds to the node's bytes in flight.
-    in_flight: u64,
-    /// Whether it is counted as a session.
-    is_session: bool,
     times: Times,
-    _place: Place,
+}
+
+/// How a turn ended.
+enum Turn {
+    /// Something may still come.
+    Rest,
+    /// The connection is over.
+    Over,
+    /// The connection is at rest, and belongs to another core.
+    Move(u16),
 }
 
 /// How a connection ends. All but the last need the task.
@@ -67,9 +71,9 @@ enum Phase {
     Over,
 }
 
-/// Times of the core's clock; deadlines are made of them.
+/// Times of the edge's clock; deadlines are made of them.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+pub(crate) struct Times {
     accepted_us: u64,
     /// When the kernel last took something, or had nothing to take.
     written_us: u64,
@@ -89,12 +93,11 @@ impl Connection {
         entry: Entry,
         place: Place,
     ) -> Option<Self> {
-        let (id, post) = core.shared.hub.register();
+        let berth = Berth::new(Arc::clone(&core.shared), place);
         if core.shared.drain.state() != Drain::Serving {
             // The bell of the drain may have rung before there was anybody to hear it.
-            post.ring(Ring::Drain);
+            berth.post.ring(Ring::Drain);
         }
-        core.opened();
         let now_us = core.now_us();
         let times = Times {
             accepted_us: now_us,
@@ -103,19 +106,9 @@ impl Connection {
             closing_us: now_us,
             armed_us: u64::MAX,
         };
-        let mut connection = Self {
-            id,
-            post,
-            link: Link::new(socket),
-            stream: None,
-            attachment: Attachment::new(id),
-            phase: Phase::Open,
-            in_flight: 0,
-            is_session: false,
-            times,
-            _place: place,
-            core,
-        };
+        let link = Link::new(socket);
+        let live = Live::new(core);
+        let mut connection = Self { live, berth, link, stream: None, phase: Phase::Open, times };
         match entry {
             Entry::Direct => connection.start_tls(entry)?,
             Entry::StartTls => connection.stream = Some(connection.new_stream(Transport::Plain)?),
@@ -123,51 +116,72 @@ impl Connection {
         Some(connection)
     }
 
+    /// Goes on with a connection that another core has sent.
+    fn arrive(core: Rc<Core>, voyage: Voyage) -> std::io::Result<Self> {
+        let Voyage { berth, link, stream, mut times } = voyage;
+        // The wheel of the core that it left rings once more, and finds nothing due.
+        times.armed_us = u64::MAX;
+        let (link, stream) = (link.attach()?, Some(stream));
+        Ok(Self { live: Live::new(core), berth, link, stream, phase: Phase::Open, times })
+    }
+
+    /// Makes it ready to go to another core.
+    fn depart(self) -> std::io::Result<Option<Voyage>> {
+        let Self { live: _, berth, link, stream, phase: _, times } = self;
+        let link = link.detach()?;
+        Ok(stream.map(|stream| Voyage { berth, link, stream, times }))
+    }
+
     fn new_stream(&self, transport: Transport) -> Option<C2s> {
         let mut bytes = [0; Random::BYTES];
         rand::fill(&mut bytes).ok()?;
-        let config = Arc::clone(&self.core.shared.config.stream);
+        let config = Arc::clone(&self.berth.shared.config.stream);
         Some(C2s::new(config, transport, Random::new(bytes)))
     }
 
     fn start_tls(&mut self, entry: Entry) -> Option<()> {
-        let conn = self.core.shared.config.tls.accept(entry).ok()?;
+        let conn = self.berth.shared.config.tls.accept(entry).ok()?;
         self.link.start_tls(conn);
         Some(())
     }
 
     /// Goes on until there is nothing to do, or others must have their turn.
-    fn turn(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<()> {
+    fn turn(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Turn {
         for _ in 0..ROUNDS_PER_TURN {
             let mut busy = self.take_mail(cx, buffers);
             busy |= self.take_input(cx, buffers);
             busy |= self.give_output(cx, buffers);
             if self.phase == Phase::Over {
-                return Poll::Ready(());
+                return Turn::Over;
             }
             if !busy {
+                if self.phase == Phase::Open
+                    && let Some(core) = self.berth.elsewhere(self.live.core.index)
+                {
+                    return Turn::Move(core);
+                }
                 self.arm();
-                return Poll::Pending;
+                return Turn::Rest;
             }
         }
         self.arm();
         cx.waker().wake_by_ref();
-        Poll::Pending
+        Turn::Rest
     }
 
     fn take_mail(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
         let takes = self.phase != Phase::Open || self.link.unsent() < OUTPUT_PAUSE_BYTES;
-        let Poll::Ready(Mail { queue, rung, overrun }) = self.post.poll(cx, takes) else {
+        let Poll::Ready(Mail { queue, rung, overrun }) = self.berth.post.poll(cx, takes) else {
             return false;
         };
         if overrun || rung.has(Ring::Abandon) {
             if overrun {
-                self.core.shared.metrics.slow_readers.add(1);
+                self.berth.shared.metrics.slow_readers.add(1);
             }
             for letter in queue {
                 // Nobody gets it any more; but who ends must know which session it speaks for.
                 if let Letter::Down(frame) = letter {
-                    self.attachment.hear(&frame);
+                    self.berth.attachment.hear(&frame);
                 }
             }
             self.phase = Phase::Over;
@@ -191,9 +205,9 @@ impl Connection {
         match letter {
             Letter::Down(frame) => {
                 if matches!(frame, Down::Stanza { .. }) {
-                    self.core.shared.metrics.stanzas_out.add(1);
+                    self.berth.shared.metrics.stanzas_out.add(1);
                 }
-                if let Some(answer) = owner::answer(&mut self.attachment, frame) {
+                if let Some(answer) = owner::answer(&mut self.berth.attachment, frame) {
                     stream.handle_answer(answer, &mut buffers.text);
                 }
             }
@@ -217,7 +231,7 @@ impl Connection {
                 return true;
             }
         };
-        self.core.shared.metrics.bytes_in.add(arrived.bytes as u64);
+        self.berth.shared.metrics.bytes_in.add(arrived.bytes as u64);
         self.take_arrived(arrived, buffers);
         true
     }
@@ -249,7 +263,7 @@ impl Connection {
     }
 
     fn take_tls(&mut self, established: Established) {
-        let metrics = &self.core.shared.metrics;
+        let metrics = &self.berth.shared.metrics;
         match established.resumed {
             true => metrics.tls_resumed.add(1),
             false => metrics.tls_full.add(1),
@@ -271,11 +285,11 @@ impl Connection {
         if self.link.is_handshaking() {
             return self.link.unsent() < OUTPUT_PAUSE_BYTES;
         }
-        let in_flight = self.core.shared.metrics.in_flight_bytes.value();
+        let in_flight = self.berth.shared.metrics.in_flight_bytes.value();
         self.stream.as_ref().is_some_and(C2s::wants_input)
             && self.link.unsent() < OUTPUT_PAUSE_BYTES
-            && self.attachment.may_read()
-            && node_has_room(in_flight, self.in_flight)
+            && self.berth.attachment.may_read()
+            && node_has_room(in_flight, self.berth.in_flight)
     }
 
     /// Does what the stream wants done, until it wants nothing.
@@ -291,11 +305,11 @@ impl Connection {
                 }
                 Output::Ask(ask) => self.ask(ask),
                 Output::Derive { password, salt, iterations, hash } => {
-                    let inbox = Arc::downgrade(&self.post);
+                    let inbox = Arc::downgrade(&self.berth.post);
                     self.derive(Job { password, salt, iterations, hash, inbox }, buffers);
                 }
                 Output::Close if self.phase == Phase::Open => {
-                    self.times.closing_us = self.core.now_us();
+                    self.times.closing_us = self.live.core.now_us();
                     self.phase = Phase::Closing { eof: false };
                 }
                 Output::Close => {}
@@ -306,16 +320,16 @@ impl Connection {
 
     fn ask(&mut self, ask: Ask) {
         if matches!(ask, Ask::Stanza { .. } | Ask::Judged { .. }) {
-            self.core.shared.metrics.stanzas_in.add(1);
+            self.berth.shared.metrics.stanzas_in.add(1);
         }
-        let key = &self.core.shared.config.hash_key;
-        if let Some(frame) = owner::frame(&mut self.attachment, key, ask) {
-            self.core.shared.send(frame);
+        let key = &self.berth.shared.config.hash_key;
+        if let Some(frame) = owner::frame(&mut self.berth.attachment, key, ask) {
+            self.berth.shared.send(frame);
         }
     }
 
     fn derive(&mut self, job: Job, buffers: &mut Buffers) {
-        let shared = &self.core.shared;
+        let shared = &self.berth.shared;
         if shared.derivers.submit(job).is_ok() {
             return shared.metrics.derivations.add(1);
         }
@@ -328,20 +342,20 @@ impl Connection {
 
     /// Brings the node's figures up to date with this connection.
     fn count(&mut self) {
-        let metrics = &self.core.shared.metrics;
-        let in_flight = self.attachment.flight_bytes() as u64;
-        if in_flight != self.in_flight {
+        let metrics = &self.berth.shared.metrics;
+        let in_flight = self.berth.attachment.flight_bytes() as u64;
+        if in_flight != self.berth.in_flight {
             metrics.in_flight_bytes.add(in_flight);
-            metrics.in_flight_bytes.sub(self.in_flight);
-            self.in_flight = in_flight;
+            metrics.in_flight_bytes.sub(self.berth.in_flight);
+            self.berth.in_flight = in_flight;
         }
         let is_session = self.stream.as_ref().is_some_and(C2s::is_established);
-        match (self.is_session, is_session) {
+        match (self.berth.is_session, is_session) {
             (false, true) => drop(metrics.sessions.add(1)),
             (true, false) => metrics.sessions.sub(1),
             _ => {}
         }
-        self.is_session = is_session;
+        self.berth.is_session = is_session;
     }
 
     /// Writes what there is. Returns whether that made room for something.
@@ -359,8 +373,8 @@ impl Connection {
             self.phase = Phase::Over;
             return true;
         };
-        self.core.shared.metrics.bytes_out.add(taken as u64);
-        let now_us = self.core.now_us();
+        self.berth.shared.metrics.bytes_out.add(taken as u64);
+        let now_us = self.live.core.now_us();
         if taken > 0 || all || !waited {
             self.times.written_us = now_us;
         }
@@ -406,18 +420,18 @@ impl Connection {
 
     /// The connection is lost; the alert, if there is one, gets one try.
     fn fail(&mut self, fault: &LinkFault, cx: &mut Context<'_>, buffers: &mut Buffers) {
-        let metrics = &self.core.shared.metrics;
+        let metrics = &self.berth.shared.metrics;
         match fault {
             LinkFault::Tls(fault) => {
                 metrics.tls_faults.add(1);
-                tracing::debug!(slot = self.id.slot, %fault, "connection ends");
+                tracing::debug!(slot = self.berth.id.slot, %fault, "connection ends");
                 let _ = self.link.flush(cx, buffers);
             }
             LinkFault::Socket(error) => {
                 if error.kind() == std::io::ErrorKind::TimedOut {
                     metrics.silent.add(1);
                 }
-                tracing::debug!(slot = self.id.slot, %error, "connection lost");
+                tracing::debug!(slot = self.berth.id.slot, %error, "connection lost");
             }
         }
         if let Some(stream) = &mut self.stream {
@@ -440,17 +454,17 @@ impl Connection {
 
     /// Looks which deadlines have passed.
     fn check_times(&mut self, buffers: &mut Buffers) {
-        let now_us = self.core.now_us();
+        let now_us = self.live.core.now_us();
         let passed = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= now_us);
         if passed(self.end_us()) {
             self.phase = Phase::Over;
         }
         if passed(self.stall_us()) {
-            self.core.shared.metrics.slow_readers.add(1);
+            self.berth.shared.metrics.slow_readers.add(1);
             self.phase = Phase::Over;
         }
         if passed(self.handshake_us()) {
-            self.core.shared.metrics.handshake_timeouts.add(1);
+            self.berth.shared.metrics.handshake_timeouts.add(1);
             self.shut_down(StreamCondition::ConnectionTimeout, buffers);
         }
         if passed(self.quiet_us()) {
@@ -470,14 +484,14 @@ impl Connection {
         if let Some(next_us) = deadlines.into_iter().flatten().min()
             && next_us < self.times.armed_us
         {
-            self.times.armed_us = self.core.arm(self.id.slot, next_us);
+            self.times.armed_us = self.live.core.arm(self.berth.id.slot, next_us);
         }
     }
 
     /// From accept to session, whatever the client does meanwhile (security case 126).
     fn handshake_us(&self) -> Option<u64> {
-        let open = self.phase == Phase::Open && !self.is_session;
-        open.then(|| self.times.accepted_us + self.core.shared.config.limits.handshake_us)
+        let open = self.phase == Phase::Open && !self.berth.is_session;
+        open.then(|| self.times.accepted_us + self.berth.shared.config.limits.handshake_us)
     }
 
     fn stall_us(&self) -> Option<u64> {
@@ -485,7 +499,7 @@ impl Connection {
     }
 
     fn quiet_us(&self) -> Option<u64> {
-        let spoken_us = self.times.spoken_us.filter(|_| self.is_session);
+        let spoken_us = self.times.spoken_us.filter(|_| self.berth.is_session);
         spoken_us.map(|spoken_us| spoken_us + QUIET_US)
     }
 
@@ -494,34 +508,41 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
+/// The task of a connection on one core; empty once it is over or has gone to another core.
+struct Drive(Option<Connection>);
+
+impl Future for Drive {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let core = Rc::clone(&this.core);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.0 else { return Poll::Ready(()) };
+        let core = Rc::clone(&connection.live.core);
         // No turn runs inside another: a turn wakes others, it does not poll them.
         let mut buffers = core.buffers.borrow_mut();
         buffers.clear();
-        this.turn(cx, &mut buffers)
+        match connection.turn(cx, &mut buffers) {
+            Turn::Rest => return Poll::Pending,
+            Turn::Over => self.0 = None,
+            Turn::Move(to) => match self.0.take().map(Connection::depart) {
+                Some(Ok(Some(voyage))) => core.shared.send_to_core(to, voyage),
+                Some(Err(error)) => Voyage::fail(&error),
+                Some(Ok(None)) | None => {}
+            },
+        }
+        Poll::Ready(())
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let shared = &self.core.shared;
-        shared.hub.remove(self.id.slot);
-        shared.metrics.in_flight_bytes.sub(self.in_flight);
-        if self.is_session {
-            shared.metrics.sessions.sub(1);
+/// Takes in the connections that other cores send, for as long as the core runs.
+pub(crate) async fn welcome(core: Rc<Core>) {
+    loop {
+        let arrived = poll_fn(|cx| core.dock().map_or(Poll::Pending, |dock| dock.poll(cx))).await;
+        for voyage in arrived {
+            match Connection::arrive(Rc::clone(&core), voyage) {
+                Ok(connection) => drop(spawn_local(Drive(Some(connection)))),
+                Err(error) => Voyage::fail(&error),
+            }
         }
-        if std::thread::panicking() {
-            shared.metrics.panics.add(1);
-        }
-        if let Some(frame) = self.attachment.lost() {
-            shared.send(frame);
-        }
-        self.core.closed();
     }
 }
 
@@ -529,7 +550,7 @@ impl Drop for Connection {
 pub(crate) fn admit(core: &Rc<Core>, socket: TcpStream, from: IpAddr, entry: Entry) {
     let Some(place) = core.shared.admit(from, core.now_us()) else { return };
     if let Some(connection) = Connection::new(Rc::clone(core), socket, entry, place) {
-        tokio::task::spawn_local(connection);
+        spawn_local(Drive(Some(connection)));
     }
 }
 
@@ -558,7 +579,7 @@ mod tests {
     /// Design §9: an idle session. What TLS holds comes on top (tests/memory.rs).
     #[test]
     fn a_connection_at_rest_is_small() {
-        let size = size_of::<Connection>();
+        let size = size_of::<Drive>();
         println!("Connection {size}, of this C2s {}, Link {}", size_of::<C2s>(), size_of::<Link>());
         assert!(size <= 1024, "{size}");
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use peer::shard::HashKey;
-use peer::{NodeId, Uplink};
+use peer::{NodeId, ShardId, Uplink};
 use session::attachment::Addressed;
 
+use crate::berth::{Dock, Voyage};
 use crate::core;
 use crate::derive::Derivers;
 use crate::hub::Hub;
@@ -26,6 +27,8 @@ use crate::tls::{CertificateFault, Tls};
 pub struct Config {
     /// This node, in this incarnation.
     pub node: NodeId,
+    /// How many cores run it.
+    pub cores: u16,
     /// The key by which accounts are spread over shards.
     pub hash_key: HashKey,
     /// What streams are told.
@@ -87,8 +90,11 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) derivers: Derivers,
     pub(crate) drain: Draining,
+    /// By core: where connections arrive that another core accepted.
+    pub(crate) docks: Vec<Dock>,
     uplink: Arc<dyn Uplink>,
     sources: Arc<Sources>,
+    started: Instant,
 }
 
 /// How far the stopping of an edge is.
@@ -131,7 +137,9 @@ impl Edge {
             derivers: Derivers::start(config.limits.derive_threads)?,
             drain: Draining::default(),
             sources: Arc::new(Sources::new(config.limits.source, config.limits.connections_max)),
+            docks: (0..config.cores).map(|_| Dock::new()).collect(),
             uplink,
+            started: Instant::now(),
             config,
         };
         Ok((Self { shared: Arc::new(shared) }, hub))
@@ -209,6 +217,24 @@ impl Shared {
                 metrics.refused_source_rate.add(1);
                 None
             }
+        }
+    }
+
+    /// Microseconds since the edge started.
+    pub(crate) fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The core on which the owner of a shard runs, if it is one of this edge's.
+    pub(crate) fn core_of(&self, shard: ShardId) -> Option<u16> {
+        self.uplink.core(shard).filter(|core| *core < self.config.cores)
+    }
+
+    /// Sends a connection to another core.
+    pub(crate) fn send_to_core(&self, core: u16, voyage: Voyage) {
+        if let Some(dock) = self.docks.get(usize::from(core)) {
+            self.metrics.moved.add(1);
+            dock.send(voyage);
         }
     }
 

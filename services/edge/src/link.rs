@@ -27,6 +27,23 @@ enum Layer {
     Tls(Box<TlsConn>),
 }
 
+/// A link that no core drives: its socket is registered nowhere.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    socket: std::net::TcpStream,
+    layer: Layer,
+    unsent: Vec<u8>,
+    sent: usize,
+}
+
+impl Detached {
+    /// Makes this thread's runtime watch the socket.
+    pub(crate) fn attach(self) -> io::Result<Link> {
+        let Self { socket, layer, unsent, sent } = self;
+        Ok(Link { socket: TcpStream::from_std(socket)?, layer, unsent, sent })
+    }
+}
+
 /// What one read brought. The client's words are in `Buffers::plain`.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
@@ -49,6 +66,12 @@ pub(crate) enum LinkFault {
 impl Link {
     pub(crate) fn new(socket: TcpStream) -> Self {
         Self { socket, layer: Layer::Clear, unsent: Vec::new(), sent: 0 }
+    }
+
+    /// Takes the socket from this thread's runtime.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        let Self { socket, layer, unsent, sent } = self;
+        Ok(Detached { socket: socket.into_std()?, layer, unsent, sent })
     }
 
     /// From here on the client speaks TLS.

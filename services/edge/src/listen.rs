@@ -22,6 +22,7 @@ pub struct Listen {
 /// The listening sockets of one core.
 #[derive(Debug)]
 pub struct Listeners {
+    core: u16,
     sockets: Vec<(TcpListener, Entry)>,
 }
 
@@ -30,8 +31,9 @@ impl Listeners {
     ///
     /// # Errors
     /// The first address that cannot be had; the text names it.
-    pub fn bind(addresses: &[Listen], cores: usize) -> io::Result<Vec<Self>> {
-        let mut all: Vec<Self> = (0..cores.max(1)).map(|_| Self { sockets: Vec::new() }).collect();
+    pub fn bind(addresses: &[Listen], cores: u16) -> io::Result<Vec<Self>> {
+        let none = |core| Self { core, sockets: Vec::new() };
+        let mut all: Vec<Self> = (0..cores.max(1)).map(none).collect();
         for listen in addresses {
             let mut address = listen.address;
             for listeners in &mut all {
@@ -51,6 +53,11 @@ impl Listeners {
             Some(Listen { address: socket.local_addr().ok()?, entry: *entry })
         };
         self.sockets.iter().filter_map(address).collect()
+    }
+
+    /// The core that they are for, counted from zero.
+    pub(crate) fn core(&self) -> u16 {
+        self.core
     }
 
     pub(crate) fn into_sockets(self) -> Vec<(TcpListener, Entry)> {

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub slow_readers: Counter,
     /// Connections lost to a bug of ours.
     pub panics: Counter,
+    /// Connections that went to the core of their owner.
+    pub moved: Counter,
     /// Bytes read.
     pub bytes_in: Counter,
     /// Bytes written.

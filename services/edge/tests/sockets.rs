@@ -53,6 +53,35 @@ fn direct_tls_and_a_lost_socket() {
     wait_until("the end", || node.edge.connections() == 0);
 }
 
+/// The kernel gives sockets to either core; sessions end up with their owner, inside TLS and with
+/// whatever is on its way, and stop with the edge.
+#[test]
+fn a_session_goes_to_the_core_of_its_owner() {
+    let mut node = Node::start_on(2, Limits::default());
+    let metrics = std::sync::Arc::clone(node.edge.metrics());
+    let mut clients = Vec::new();
+    while metrics.moved.value() < 3 {
+        assert!(clients.len() < 64, "nobody moved");
+        let mut client = node.session();
+        client.say(&MESSAGE.repeat(20));
+        clients.push(client);
+    }
+    let sessions = clients.len() as u64;
+    for client in &mut clients {
+        (0..20).for_each(|_| drop(client.hear("</message>")));
+        client.say(MESSAGE);
+        client.hear("</message>");
+    }
+    assert_eq!((metrics.sessions.value(), node.edge.connections()), (sessions, sessions));
+    assert_eq!(node.owner.count(|up| matches!(up, Up::Lost { .. })), 0);
+    node.edge.drain(Duration::from_secs(5));
+    for mut client in clients {
+        client.hear("<system-shutdown");
+    }
+    node.join();
+    assert_eq!((metrics.sessions.value(), node.edge.connections()), (0, 0));
+}
+
 /// Security case 55: what is sent behind `<starttls/>` in the clear is never read as if it came
 /// inside TLS.
 #[test]

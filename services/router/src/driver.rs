@@ -132,6 +132,10 @@ impl Uplink for Router {
     fn between(&self, frame: Between) {
         self.mailbox(frame.target()).put(Input::Between(frame));
     }
+
+    fn core(&self, shard: ShardId) -> Option<u16> {
+        u16::try_from(usize::from(shard.0) % self.mailboxes.len()).ok()
+    }
 }
 
 /// Drives one worker.
@@ -174,8 +178,10 @@ impl WorkerDriver {
                 gauges_at = Instant::now();
                 self.gauge(&worker);
             }
-            // The sockets of this core have their turn, however much there is to do here.
-            tokio::task::yield_now().await;
+            if !mailbox.is_empty() {
+                // The sockets of this core have their turn, however much there is to do here.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -36,6 +36,11 @@ impl Mailbox {
         std::mem::swap(&mut *self.waiting.lock(), spare);
     }
 
+    /// Whether nothing is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.lock().is_empty()
+    }
+
     /// Waits until something is there.
     pub(crate) async fn wait(&self) {
         self.wake.notified().await;

@@ -127,6 +127,8 @@ impl Figures {
         ] {
             page.sample(name, &[("reason", reason)], counter.value());
         }
+        let help = "Connections that went to the core of their account's owner.";
+        page.single("carillon_moved_connections_total", Kind::Counter, help, edge.moved.value());
         let name = "carillon_client_bytes_total";
         page.family(name, Kind::Counter, "Bytes from and to clients, TLS included.");
         page.sample(name, &[("direction", "in")], edge.bytes_in.value());

@@ -4,6 +4,7 @@ mod engine;
 mod figures;
 mod listen;
 mod offline;
+mod pace;
 mod parts;
 mod serve;
 mod tls;
@@ -38,6 +39,7 @@ fn caps((node, ver): &(String, String)) -> stream::Feature {
 fn edge_config(
     config: &Config,
     parts: &Parts,
+    cores: u16,
     tls: Arc<edge::tls::Tls>,
 ) -> Result<edge::Config, Failure> {
     let limits = &config.limits;
@@ -63,6 +65,7 @@ fn edge_config(
     };
     Ok(edge::Config {
         node: NodeId { number: ALONE, incarnation },
+        cores,
         hash_key: parts.identity.hash,
         stream: Arc::new(stream),
         tls,

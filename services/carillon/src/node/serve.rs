@@ -65,10 +65,10 @@ impl Node {
         }
         let wanted = super::listen::usable(config)?;
         let tls = tls::open(config, &parts.home)?;
-        let config_of_edge = super::edge_config(config, &parts, tls)?;
+        let config_of_edge = super::edge_config(config, &parts, cores, tls)?;
         let (edge, hub) = Edge::new(config_of_edge, parts.router.clone())
             .map_err(|why| Failure::new(format!("the edge cannot start: {why}")))?;
-        let listeners = Listeners::bind(&wanted.clients, usize::from(cores))
+        let listeners = Listeners::bind(&wanted.clients, cores)
             .map_err(|why| Failure::new(format!("cannot listen on {why}")))?;
         let pages = wanted.bind_http().await?;
         let addresses = addresses(&listeners, &pages)?;
@@ -77,7 +77,13 @@ impl Node {
         let mut threads = Vec::new();
         for (index, listeners) in (0..cores).zip(listeners) {
             let driver = parts.driver(index, hub.clone());
-            threads.push(start_core(index, edge.clone(), listeners, driver, tell.clone())?);
+            threads.push(start_core(
+                (index, cores),
+                edge.clone(),
+                listeners,
+                driver,
+                tell.clone(),
+            )?);
         }
         let figures = Rc::new(Figures {
             process,
@@ -236,17 +242,18 @@ fn addresses(
     Ok(all)
 }
 
-/// Starts the thread of one core.
+/// Starts the thread of one of so many cores.
 fn start_core(
-    index: u16,
+    (index, cores): (u16, u16),
     edge: Edge,
     listeners: Listeners,
     driver: WorkerDriver,
     tell: mpsc::Sender<Event>,
 ) -> Result<JoinHandle<()>, Failure> {
     let no_thread = |why| Failure::new(format!("a worker thread cannot start: {why}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    super::pace::keep(&mut runtime, index, cores);
+    let runtime = runtime.enable_all().build().map_err(no_thread)?;
     let core = move || {
         LocalSet::new().block_on(&runtime, async {
             tokio::join!(watch(index, driver, tell.clone()), serve(index, edge, listeners, tell));

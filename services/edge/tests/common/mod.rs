@@ -32,6 +32,8 @@ pub(crate) struct Owner {
     pub(crate) confirms: std::sync::atomic::AtomicBool,
     /// What a session is given in the moment in which it is bound.
     pub(crate) waiting: Mutex<Vec<Stanza>>,
+    /// The core on which it runs.
+    home: u16,
 }
 
 const SALT: &[u8] = b"salt of the test";
@@ -102,6 +104,10 @@ impl Uplink for Owner {
     }
 
     fn between(&self, _: Between) {}
+
+    fn core(&self, _: ShardId) -> Option<u16> {
+        Some(self.home)
+    }
 }
 
 /// A running edge.
@@ -112,7 +118,7 @@ pub(crate) struct Node {
     pub(crate) starttls: SocketAddr,
     pub(crate) direct: SocketAddr,
     client: Arc<ClientConfig>,
-    core: Option<JoinHandle<()>>,
+    cores: Vec<JoinHandle<()>>,
 }
 
 fn tls() -> (tempfile::TempDir, Arc<Tls>, Arc<ClientConfig>) {
@@ -142,31 +148,39 @@ fn tls() -> (tempfile::TempDir, Arc<Tls>, Arc<ClientConfig>) {
 
 impl Node {
     pub(crate) fn start(limits: Limits) -> Self {
+        Self::start_on(1, limits)
+    }
+
+    /// An edge of several cores; the owner of all accounts runs on the last.
+    pub(crate) fn start_on(cores: u16, limits: Limits) -> Self {
         let (dir, tls, client) = tls();
         let config = Config {
             node: NodeId { number: 1, incarnation: 1 },
+            cores,
             hash_key: HashKey(1, 2),
             stream: Arc::new(stream::Config::new(vec![DOMAIN.to_owned()])),
             tls,
             limits,
         };
-        let owner = Arc::new(Owner::default());
+        let owner = Arc::new(Owner { home: cores - 1, ..Owner::default() });
         owner.confirms.store(true, std::sync::atomic::Ordering::SeqCst);
         let (edge, hub) = Edge::new(config, Arc::clone(&owner) as _).expect("an edge");
         owner.hub.set(hub).ok().expect("once");
         let any = "127.0.0.1:0".parse().expect("an address");
         let wanted = [Entry::StartTls, Entry::Direct].map(|entry| Listen { address: any, entry });
-        let mut cores = Listeners::bind(&wanted, 1).expect("bound");
-        let listeners = cores.remove(0);
-        let addresses = listeners.addresses();
-        let running = edge.clone();
-        let core = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let local = tokio::task::LocalSet::new();
-            local
-                .block_on(&runtime.expect("a runtime"), running.run_core(listeners))
-                .expect("served");
-        });
+        let listeners = Listeners::bind(&wanted, cores).expect("bound");
+        let addresses = listeners[0].addresses();
+        let start = |listeners| {
+            let running = edge.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let local = tokio::task::LocalSet::new();
+                local
+                    .block_on(&runtime.expect("a runtime"), running.run_core(listeners))
+                    .expect("served");
+            })
+        };
+        let cores = listeners.into_iter().map(start).collect();
         Self {
             _dir: dir,
             edge,
@@ -174,7 +188,7 @@ impl Node {
             starttls: addresses[0].address,
             direct: addresses[1].address,
             client,
-            core: Some(core),
+            cores,
         }
     }
 
@@ -208,9 +222,10 @@ impl Node {
 
     /// Waits until all is over, and no longer than a while.
     pub(crate) fn join(&mut self) {
-        let core = self.core.take().expect("running");
-        wait_until("the core to end", || core.is_finished());
-        core.join().expect("no panic");
+        for core in self.cores.drain(..) {
+            wait_until("the core to end", || core.is_finished());
+            core.join().expect("no panic");
+        }
     }
 }
 
