@@ -22,6 +22,11 @@ impl fmt::Debug for ClusterId {
 }
 
 impl ClusterId {
+    /// As frames say it.
+    pub fn to_peer(self) -> peer::node::ClusterId {
+        peer::node::ClusterId(self.0)
+    }
+
     /// Reads what `Display` writes, and nothing else.
     pub fn parse(text: &str) -> Option<ClusterId> {
         let ours = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -137,6 +142,15 @@ impl Roles {
         Some(roles)
     }
 
+    /// As frames say them.
+    pub fn to_peer(self) -> peer::node::Roles {
+        use peer::node::Roles as Said;
+        let each = Role::ALL.into_iter().filter(|role| self.has(*role));
+        each.fold(Said::NONE, |said, role| {
+            said.with(Said::from_name(role.as_str()).unwrap_or_default())
+        })
+    }
+
     /// Whether nodes with these roles have something to say to each other: one of them owns
     /// shards or holds the control plane. Edges do not talk to edges.
     pub fn may_link(self, other: Roles) -> bool {
@@ -245,6 +259,10 @@ mod tests {
             assert!(!a.may_link(b) && !b.may_link(a), "{a} {b}");
         }
         assert!(Roles::of(&Role::ALL).has_all(control));
+        for (roles, said) in peer::node::Roles::NAMES {
+            assert_eq!(Roles::parse(said).unwrap().to_peer(), roles);
+        }
+        assert_eq!(Roles::of(&[Role::Edge, Role::Web]).to_peer().to_string(), "edge, web");
         assert!(!control.has_all(Roles::of(&[Role::Control, Role::Edge])));
     }
 }

@@ -6,14 +6,18 @@
 //! - [`authority`] and [`identity`] say who a node is; [`join`] is how it comes to be one.
 //! - [`raft`] keeps the control plane's log, votes and snapshots, and runs the state machine that
 //!   it is given. It is the only place that names the Raft library.
+//! - [`plane`] gives it the state machine of `peer`, and [`frames`] puts the frames of `peer` on
+//!   links.
 
 pub mod authority;
 pub mod backoff;
+pub mod frames;
 pub mod identity;
 pub mod join;
 pub mod limits;
 pub mod link;
 mod octets;
+pub mod plane;
 pub mod raft;
 
 pub use authority::{Authority, CertificateError, Credentials, NodeKey};

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-/// Bytes of one frame, its head included. A stanza is at most a quarter of it, and a list of
-/// recipients is cut into several frames before it is longer.
-pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one frame: the codec's longest, and the head.
+pub const FRAME_BYTES_MAX: usize = peer::limits::FRAME_BYTES_MAX + 16;
 
 /// Lanes of one link and direction: one for each worker of the target, and the control lane.
 pub const LANES_MAX: usize = 33;
 
 /// Bytes of work that one lane may have on its way: queued, in flight, or not digested by the
 /// worker at the other end.
-pub const WORK_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Frames of work that one lane may have on its way.
 pub const WORK_FRAMES_MAX: usize = 8192;
@@ -96,19 +95,13 @@ pub const LOG_PER_SNAPSHOT: u64 = 1000;
 /// Entries that are kept behind a snapshot, for replicas that lag a little.
 pub const LOG_KEPT: u64 = 200;
 
-/// Commands that are kept for those who follow the state without a replica.
-pub const RECENT_COMMANDS_MAX: usize = 512;
-
-/// Bytes of them.
-pub const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// How long a follower's question for news stays open when there are none.
 pub const NEWS_WAIT: Duration = Duration::from_secs(10);
 
 /// Operations on the log that wait for the disk.
 pub const LOG_QUEUE_MAX: usize = 1024;
 
-const _: () = assert!(FRAME_BYTES_MAX <= WORK_BYTES_MAX / 4);
+const _: () = assert!(FRAME_BYTES_MAX <= WORK_BYTES_MAX);
 const _: () = assert!(WORK_BYTES_MAX <= RESERVED_BYTES_MAX);
 const _: () = assert!(KEEP_ALIVE.as_millis() * 3 <= SUSPICION.as_millis());
 const _: () = assert!(SUSPICION.as_millis() < LINK_SILENCE.as_millis());

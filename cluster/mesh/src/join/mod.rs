@@ -85,7 +85,8 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// Joins a cluster by asking the control node at `address`.
+/// Joins a cluster by asking the control node at `address`. The key is kept by the caller before it
+/// asks: when an answer is lost, the same node with the same key may ask again with its token.
 ///
 /// # Errors
 /// It was not reached, is of another cluster than the token, or refuses.
@@ -93,9 +94,9 @@ pub async fn join(
     address: SocketAddr,
     token: &Token,
     wanted: &Wanted,
+    key: &NodeKey,
     now: Duration,
 ) -> Result<Joined, JoinError> {
-    let key = NodeKey::create().map_err(JoinError::Crypto)?;
     let certificate = key.request().map_err(JoinError::Crypto)?;
     let hash = token.hash();
     let request = Request { token: hash.id(), clock: now, wanted: wanted.clone(), certificate };

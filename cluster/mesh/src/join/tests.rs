@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{
     Admission, Admitted, Admitting, Clock, Door, JoinError, JoinRefusal, Token, TokenHash, TokenId,
-    Wanted, issue_renewal, join, renew,
+    Wanted, issue_renewal, renew,
 };
 use crate::link::{Answer, CallRefusal, Digest, Peer, Service, Settings};
 use crate::raft::Seat;
@@ -42,6 +42,15 @@ impl Admission for Desk {
             })
         })
     }
+}
+
+async fn join(
+    address: SocketAddr,
+    token: &Token,
+    wanted: &Wanted,
+    now: Duration,
+) -> Result<super::Joined, JoinError> {
+    super::join(address, token, wanted, &NodeKey::create().unwrap(), now).await
 }
 
 struct Site {

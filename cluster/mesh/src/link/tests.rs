@@ -95,7 +95,7 @@ async fn the_end_is_told_once_and_an_old_link_refuses() {
         Seen::Frame(2, 1, Bytes::from_static(b"new")),
     ];
     assert_eq!(in_b.seen(), b_saw);
-    assert_eq!(new.try_send(work(1, &"x".repeat(2 << 20))), Err(SendError::TooLong));
+    assert_eq!(new.try_send(work(1, &"x".repeat(6 << 20))), Err(SendError::TooLong));
 }
 
 /// What the dialler is told, and what the listener wrote down of links.
@@ -364,4 +364,46 @@ async fn a_lost_link_is_made_again_and_silence_is_noticed() {
     until("its end", || a.link(&name("b")).is_none()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(a.link(&name("b")).is_none(), "a forgotten node is not dialled");
+}
+
+/// Figures, not a judgement: frames of 400 bytes through one link, answered one by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn what_a_link_carries() {
+    const COUNT: usize = 400_000;
+    let [(_, in_a, from_a), (_, in_b, _)] = pair(Settings::default()).await;
+    let confirmed = Arc::new(AtomicUsize::new(0));
+    let counting = confirmed.clone();
+    *in_a.on_frame.lock() = Some(Arc::new(move |_: &Link, _: &Frame, _| {
+        counting.fetch_add(1, Ordering::Relaxed);
+    }));
+    *in_b.on_frame.lock() = Some(Arc::new(|link: &Link, frame: &Frame, digest| {
+        link.try_answer(reserved(frame.shard, "taken"), digest).unwrap();
+    }));
+    let body = Bytes::from(vec![7; 400]);
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+    };
+    let (since, used) = (std::time::Instant::now(), cpu());
+    for number in 0..COUNT {
+        let frame = Frame { class: Class::Work, shard: number as u16 % 4096, body: body.clone() };
+        while from_a.try_send(frame.clone()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    until("all answers", || confirmed.load(Ordering::Relaxed) == COUNT).await;
+    let (wall, used) = (since.elapsed(), cpu() - used);
+    let each = used as f64 * 1000.0 / COUNT as f64;
+    println!("{COUNT} frames and answers in {wall:?}, {each:.2} µs of CPU each, both ends");
+    let mut trips: Vec<_> = Vec::new();
+    for _ in 0..2000 {
+        let since = std::time::Instant::now();
+        let second = Duration::from_secs(1);
+        from_a.call(Service::Raft, Bytes::from_static(b"x"), second).await.unwrap();
+        trips.push(since.elapsed());
+    }
+    trips.sort();
+    println!("a call: median {:?}, p99 {:?}", trips[1000], trips[1980]);
 }

@@ -8,9 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::News;
 use super::types::{Seat, decode, encode};
-use crate::octets::{Octets, put_long};
 
 /// Why the control plane did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +106,8 @@ pub(super) enum Request {
     ProposeHere(Vec<u8>),
     /// Up to where one must have applied to see all that was committed; of the leader.
     ReadIndex,
-    /// What happened after this index; waits until something has.
-    News(Option<u64>),
+    /// What has changed since this version; waits until something has.
+    News(u64),
     /// How the replica stands.
     Status,
     /// Change who holds replicas; of the leader.
@@ -122,8 +120,7 @@ impl Request {
             Request::Propose(command) => [&[1], &command[..]].concat(),
             Request::ProposeHere(command) => [&[2], &command[..]].concat(),
             Request::ReadIndex => vec![3],
-            Request::News(None) => vec![4],
-            Request::News(Some(after)) => [&[4][..], &after.to_be_bytes()].concat(),
+            Request::News(have) => [&[4][..], &have.to_be_bytes()].concat(),
             Request::Status => vec![5],
             // A change of members is two numbers and two short texts: it can always be written.
             Request::Members(change) => [vec![6], encode(change).unwrap_or_default()].concat(),
@@ -136,8 +133,7 @@ impl Request {
             1 => Request::Propose(body.to_vec()),
             2 => Request::ProposeHere(body.to_vec()),
             3 => Request::ReadIndex,
-            4 if body.is_empty() => Request::News(None),
-            4 => Request::News(Some(u64::from_be_bytes(body.try_into().ok()?))),
+            4 => Request::News(u64::from_be_bytes(body.try_into().ok()?)),
             5 => Request::Status,
             6 => Request::Members(decode(body)?),
             _ => return None,
@@ -174,43 +170,6 @@ impl Answer {
     }
 }
 
-/// `0 · last · commands` or `1 · last · state`.
-pub(super) fn encode_news(news: &News) -> Vec<u8> {
-    let mut out = Vec::new();
-    match news {
-        News::Commands(last, commands) => {
-            out.push(0);
-            out.extend_from_slice(&last.to_be_bytes());
-            for (index, command) in commands {
-                out.extend_from_slice(&index.to_be_bytes());
-                put_long(&mut out, command);
-            }
-        }
-        News::Whole(last, state) => {
-            out.push(1);
-            out.extend_from_slice(&last.to_be_bytes());
-            out.extend_from_slice(state);
-        }
-    }
-    out
-}
-
-pub(super) fn decode_news(bytes: &[u8]) -> Option<News> {
-    let mut octets = Octets(bytes);
-    let (kind, last) = (octets.u8()?, octets.u64()?);
-    match kind {
-        0 => {
-            let mut commands = Vec::new();
-            while !octets.is_empty() {
-                commands.push((octets.u64()?, octets.long()?.to_vec()));
-            }
-            Some(News::Commands(last, commands))
-        }
-        1 => Some(News::Whole(last, octets.0.to_vec())),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,8 +181,7 @@ mod tests {
             Request::Propose(b"x".to_vec()),
             Request::ProposeHere(Vec::new()),
             Request::ReadIndex,
-            Request::News(None),
-            Request::News(Some(u64::MAX)),
+            Request::News(u64::MAX),
             Request::Status,
             Request::Members(MemberChange::AddLearner(7, seat.clone())),
             Request::Members(MemberChange::Promote(7)),
@@ -243,21 +201,5 @@ mod tests {
             assert!(matches!(Answer::decode(&bytes), Some(Answer::NotLeader(it)) if it == known));
         }
         assert!(Answer::decode(&[6]).is_none() && Answer::decode(&[]).is_none());
-    }
-
-    #[test]
-    fn news_round_trip() {
-        let commands = vec![(3, b"three".to_vec()), (5, Vec::new())];
-        for news in [
-            News::Commands(6, commands),
-            News::Commands(0, Vec::new()),
-            News::Whole(9, b"all".to_vec()),
-        ] {
-            let bytes = encode_news(&news);
-            assert_eq!(decode_news(&bytes), Some(news));
-        }
-        let cut = encode_news(&News::Commands(6, vec![(3, b"three".to_vec())]));
-        assert_eq!(decode_news(&cut[..cut.len() - 1]), None);
-        assert_eq!(decode_news(&[2, 0, 0, 0, 0, 0, 0, 0, 0]), None);
     }
 }

@@ -1,5 +1,5 @@
-//! The control plane's state on a node without a replica: a copy that is kept up to date by asking
-//! any replica for news.
+//! What a node without a replica knows of the control plane: a copy that is kept up to date by
+//! asking any replica for news.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::control::{Answer, ControlError, Request, Status, decode_news};
-use super::machine::{News, StateMachine};
+use super::control::{Answer, ControlError, Request, Status};
+use super::machine::Copied;
 use super::network::Carrier;
 use super::types::{Seat, decode};
 use crate::backoff::Backoff;
@@ -19,38 +19,38 @@ use crate::link::Service;
 
 /// A copy of the control plane's state. A clone is another handle; the copy is kept up to date
 /// until all handles are gone.
-pub struct Follower<M: StateMachine> {
-    inner: Arc<Following<M>>,
+pub struct Follower<C: Copied> {
+    inner: Arc<Following<C>>,
 }
 
-impl<M: StateMachine> Clone for Follower<M> {
+impl<C: Copied> Clone for Follower<C> {
     fn clone(&self) -> Self {
         Follower { inner: self.inner.clone() }
     }
 }
 
-impl<M: StateMachine> fmt::Debug for Follower<M> {
+impl<C: Copied> fmt::Debug for Follower<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Follower")
     }
 }
 
-struct Following<M> {
+struct Following<C> {
     carrier: Arc<dyn Carrier>,
-    copy: RwLock<(M, Option<u64>)>,
-    applied: watch::Sender<u64>,
+    copy: RwLock<C>,
+    version: watch::Sender<u64>,
     /// The replicas to ask, the one that answered last first.
     sources: RwLock<Vec<Seat>>,
 }
 
-impl<M: StateMachine> Follower<M> {
+impl<C: Copied> Follower<C> {
     /// Starts to follow by asking these replicas, one after the other as they fail.
-    pub fn start(carrier: Arc<dyn Carrier>, machine: M, sources: Vec<Seat>) -> Follower<M> {
+    pub fn start(carrier: Arc<dyn Carrier>, copy: C, sources: Vec<Seat>) -> Follower<C> {
         sources.iter().for_each(|seat| carrier.keep(seat));
         let inner = Arc::new(Following {
             carrier,
-            copy: RwLock::new((machine, None)),
-            applied: watch::Sender::new(0),
+            version: watch::Sender::new(copy.version()),
+            copy: RwLock::new(copy),
             sources: RwLock::new(sources),
         });
         let weak = Arc::downgrade(&inner);
@@ -77,13 +77,13 @@ impl<M: StateMachine> Follower<M> {
     }
 
     /// Looks at the copy.
-    pub fn with<T>(&self, look: impl FnOnce(&M) -> T) -> T {
-        look(&self.inner.copy.read().0)
+    pub fn with<T>(&self, look: impl FnOnce(&C) -> T) -> T {
+        look(&self.inner.copy.read())
     }
 
-    /// The index of the last entry that the copy has; changes with each.
+    /// The version of the copy; changes with it.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.inner.applied.subscribe()
+        self.inner.version.subscribe()
     }
 
     /// Has a command applied and gives the state machine's answer.
@@ -108,7 +108,7 @@ impl<M: StateMachine> Follower<M> {
     }
 }
 
-impl<M: StateMachine> Following<M> {
+impl<C: Copied> Following<C> {
     fn next_source(&self) {
         let mut sources = self.sources.write();
         if !sources.is_empty() {
@@ -133,30 +133,19 @@ impl<M: StateMachine> Following<M> {
 
     /// One question and what comes of it. `None` if the source is of no use.
     async fn take_news(&self) -> Option<()> {
-        let after = self.copy.read().1;
-        let within = NEWS_WAIT + CONTROL_WITHIN;
-        let answer = self.ask(&Request::News(after), within).await.ok()?;
-        let news = decode_news(&answer)?;
+        let have = self.copy.read().version();
+        let news = self.ask(&Request::News(have), NEWS_WAIT + CONTROL_WITHIN).await.ok()?;
+        if news.is_empty() {
+            return Some(());
+        }
         let mut copy = self.copy.write();
-        let last = match news {
-            News::Commands(last, commands) => {
-                for (index, command) in commands {
-                    copy.0.apply(index, &command);
-                }
-                last
-            }
-            // A replica that lags shows an older state: the copy does not go back.
-            News::Whole(last, _) if after.is_some_and(|after| last < after) => return None,
-            News::Whole(last, state) => {
-                if !copy.0.restore(&state) {
-                    return None;
-                }
-                last
-            }
-        };
-        copy.1 = Some(last);
+        // A replica that lags shows what is older: the copy does not go back.
+        if !copy.take(&news) {
+            return None;
+        }
+        let version = copy.version();
         drop(copy);
-        self.applied.send_if_modified(|applied| std::mem::replace(applied, last) != last);
+        self.version.send_if_modified(|it| std::mem::replace(it, version) != version);
         Some(())
     }
 }

@@ -1,6 +1,5 @@
 //! The state machine that the log is applied to, its snapshots on disk, and who watches it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use super::file::{Contents, Sealed};
 use super::types::{
     Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, decode, encode,
 };
-use crate::limits::{RECENT_BYTES_MAX, RECENT_COMMANDS_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::SNAPSHOT_BYTES_MAX;
 
 /// What the log's commands change. Every replica applies the same commands in the same order and
 /// must come to the same state: nothing here may depend on the clock, on chance or on the node.
@@ -28,6 +27,21 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Takes the state of a snapshot in place of its own. False, and unchanged, if it cannot be
     /// read.
     fn restore(&mut self, snapshot: &[u8]) -> bool;
+    /// What a node without a replica is told that has seen `have`, if there is anything newer: what
+    /// [`Copied::take`] reads. It may say less than the state holds: not every node may know all.
+    fn news(&self, have: u64) -> Option<Vec<u8>>;
+    /// A proposal as the leader writes it into the log; `now_us` is the leader's clock.
+    fn stamp(&self, asked: Vec<u8>, _now_us: u64) -> Vec<u8> {
+        asked
+    }
+}
+
+/// What a node without a replica keeps of the state.
+pub trait Copied: Send + Sync + 'static {
+    /// What it has seen: handed to [`StateMachine::news`], 0 at first.
+    fn version(&self) -> u64;
+    /// Takes news. False if they cannot be read, or are older than what it has.
+    fn take(&mut self, news: &[u8]) -> bool;
 }
 
 /// What replica and library share.
@@ -40,51 +54,11 @@ struct Inner<M> {
     machine: M,
     last: Option<LogId>,
     membership: StoredMembership,
-    recent: Recent,
-}
-
-/// The last commands, for those who follow: they need no snapshot for each change.
-#[derive(Default)]
-struct Recent {
-    commands: VecDeque<(u64, Vec<u8>)>,
-    bytes: usize,
-    /// Commands up to here are not in the list.
-    before: u64,
-}
-
-impl Recent {
-    fn push(&mut self, index: u64, command: Vec<u8>) {
-        self.bytes += command.len();
-        self.commands.push_back((index, command));
-        while self.commands.len() > RECENT_COMMANDS_MAX || self.bytes > RECENT_BYTES_MAX {
-            let Some((index, command)) = self.commands.pop_front() else { return };
-            self.bytes -= command.len();
-            self.before = index;
-        }
-    }
-
-    fn restart(&mut self, index: u64) {
-        *self = Recent { before: index, ..Recent::default() };
-    }
-}
-
-/// What happened to the state since a follower last looked.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// These commands, each with its index; and up to where nothing else happened.
-    Commands(u64, Vec<(u64, Vec<u8>)>),
-    /// The whole state as of this index.
-    Whole(u64, Vec<u8>),
 }
 
 impl<M: StateMachine> Shared<M> {
     pub(super) fn new(machine: M) -> Arc<Shared<M>> {
-        let inner = Inner {
-            machine,
-            last: None,
-            membership: StoredMembership::default(),
-            recent: Recent::default(),
-        };
+        let inner = Inner { machine, last: None, membership: StoredMembership::default() };
         Arc::new(Shared { machine: RwLock::new(inner), applied: watch::Sender::new(0) })
     }
 
@@ -96,19 +70,6 @@ impl<M: StateMachine> Shared<M> {
     /// The index of the last entry that was applied, 0 before the first.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
-    }
-
-    /// What happened after `after`.
-    pub(super) fn news(&self, after: Option<u64>) -> News {
-        let inner = self.machine.read();
-        let last = inner.last.map_or(0, |it| it.index);
-        match after {
-            Some(after) if after >= inner.recent.before && after <= last => {
-                let new = inner.recent.commands.iter().filter(|it| it.0 > after);
-                News::Commands(last, new.cloned().collect())
-            }
-            _ => News::Whole(last, inner.machine.snapshot()),
-        }
     }
 
     fn tell(&self, last: Option<LogId>) {
@@ -226,9 +187,7 @@ impl<M: StateMachine> RaftStateMachine<Types> for Adapter<M> {
             let answer = match entry.payload {
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Normal(command) => {
-                    let answer = inner.machine.apply(entry.log_id.index, &command.0);
-                    inner.recent.push(entry.log_id.index, command.0);
-                    answer
+                    inner.machine.apply(entry.log_id.index, &command.0)
                 }
                 EntryPayload::Membership(members) => {
                     inner.membership = StoredMembership::new(last, members);
@@ -261,7 +220,6 @@ impl<M: StateMachine> RaftStateMachine<Types> for Adapter<M> {
             }
             inner.last = meta.last_log_id;
             inner.membership = meta.last_membership.clone();
-            inner.recent.restart(meta.last_log_id.map_or(0, |it| it.index));
         }
         let (snapshots, meta) = (self.snapshots.clone(), meta.clone());
         let last = meta.last_log_id;
@@ -283,38 +241,9 @@ impl<M: StateMachine> RaftStateMachine<Types> for Adapter<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::testing::Lines;
 
     fn log_id(index: u64) -> LogId {
         openraft::testing::log_id::<Types>(1, 1, index)
-    }
-
-    #[test]
-    fn followers_get_commands_while_they_are_kept_and_the_whole_otherwise() {
-        let shared = Shared::new(Lines::default());
-        assert_eq!(shared.news(None), News::Whole(0, Vec::new()));
-        let apply = |index: u64| {
-            let mut inner = shared.machine.write();
-            let command = format!("{index}").into_bytes();
-            inner.machine.apply(index, &command);
-            inner.recent.push(index, command);
-            inner.last = Some(log_id(index));
-        };
-        (1..=3).for_each(apply);
-        let commands = |news| match news {
-            News::Commands(last, commands) => {
-                (last, commands.into_iter().map(|it| it.0).collect::<Vec<_>>())
-            }
-            News::Whole(..) => panic!("the whole"),
-        };
-        assert_eq!(commands(shared.news(Some(0))), (3, vec![1, 2, 3]));
-        assert_eq!(commands(shared.news(Some(2))), (3, vec![3]));
-        assert_eq!(commands(shared.news(Some(3))), (3, vec![]));
-        // Whoever is ahead of us has seen another history.
-        assert!(matches!(shared.news(Some(4)), News::Whole(3, _)));
-        (4..=3 + RECENT_COMMANDS_MAX as u64).for_each(apply);
-        assert!(matches!(shared.news(Some(2)), News::Whole(..)));
-        assert_eq!(commands(shared.news(Some(3))).1.len(), RECENT_COMMANDS_MAX);
     }
 
     #[test]

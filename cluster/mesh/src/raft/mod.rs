@@ -26,7 +26,7 @@ mod tests;
 pub use control::{ControlError, MemberChange, Standing, Status};
 pub use folder::OpenError;
 pub use follow::Follower;
-pub use machine::StateMachine;
+pub use machine::{Copied, StateMachine};
 pub use network::{Calling, Carrier};
 pub use replica::{Failure, Opening, Replica, Timing};
 pub use types::Seat;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -378,10 +378,13 @@ impl<M: StateMachine> Replica<M> {
     pub(super) async fn lead(&self, request: Request) -> Answer {
         let raft = &self.inner.raft;
         match request {
-            Request::ProposeHere(command) => match raft.client_write(Command(command)).await {
-                Ok(done) => Answer::Done(done.data.0),
-                Err(why) => written(why),
-            },
+            Request::ProposeHere(asked) => {
+                let command = self.with(|machine| machine.stamp(asked, now_us()));
+                match raft.client_write(Command(command)).await {
+                    Ok(done) => Answer::Done(done.data.0),
+                    Err(why) => written(why),
+                }
+            }
             Request::ReadIndex => match raft.get_read_log_id(ReadPolicy::ReadIndex).await {
                 Ok((read, _)) => Answer::Done(read.index().to_be_bytes().to_vec()),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
@@ -442,6 +445,12 @@ impl<M: StateMachine> Replica<M> {
         self.inner.raft.runtime_config().elect(true);
         tracing::info!("the control plane's replica has its log again and votes");
     }
+}
+
+/// The leader's clock goes into the log with a command, so that all replicas apply the same.
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn not_leader(to: ForwardToLeader<Types>) -> Answer {

@@ -7,8 +7,8 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
 use serde::Serialize;
 
-use super::control::{Answer, ControlError, Request, encode_news};
-use super::machine::{News, StateMachine};
+use super::control::{Answer, ControlError, Request};
+use super::machine::StateMachine;
 use super::network::{APPEND, PRE_VOTE, SNAPSHOT, TRANSFER, VOTE};
 use super::replica::Replica;
 use super::types::{Snapshot, SnapshotMeta, Types, Vote, decode, encode};
@@ -98,24 +98,25 @@ impl<M: StateMachine> Replica<M> {
             Request::ProposeHere(_) | Request::ReadIndex | Request::Members(_) => {
                 self.lead(request).await
             }
-            Request::News(after) => Answer::Done(encode_news(&self.news(after).await)),
+            Request::News(have) => Answer::Done(self.news(have).await),
             Request::Status => {
                 encode(&self.status()).map_or(Answer::Failed(ControlError::Refused), Answer::Done)
             }
         }
     }
 
-    /// What happened after `after`; if nothing has, what happens next, or that nothing did.
-    async fn news(&self, after: Option<u64>) -> News {
+    /// What has changed since `have`; if nothing has, what changes next, or nothing after a while.
+    async fn news(&self, have: u64) -> Vec<u8> {
+        let until = tokio::time::Instant::now() + NEWS_WAIT;
         let mut applied = self.subscribe();
-        let news = self.inner.shared.news(after);
-        let News::Commands(last, commands) = &news else { return news };
-        if after != Some(*last) || !commands.is_empty() {
-            return news;
+        loop {
+            if let Some(news) = self.with(|machine| machine.news(have)) {
+                return news;
+            }
+            if !matches!(tokio::time::timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+                return Vec::new();
+            }
         }
-        let waiting = applied.wait_for(|applied| Some(*applied) != after);
-        let _ = tokio::time::timeout(NEWS_WAIT, waiting).await;
-        self.inner.shared.news(after)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A state machine that is easy to compare: it keeps its commands as lines.
 
-use super::StateMachine;
+use super::{Copied, StateMachine};
 
 /// Each command is a line; the answer says which line it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,5 +20,27 @@ impl StateMachine for Lines {
         let Ok(text) = std::str::from_utf8(snapshot) else { return false };
         self.0 = text.lines().map(str::to_owned).collect();
         true
+    }
+
+    fn news(&self, have: u64) -> Option<Vec<u8>> {
+        let new = usize::try_from(have).ok().and_then(|have| self.0.get(have..));
+        let Some(new) = new else { return Some(b"0\n".to_vec()) };
+        (!new.is_empty()).then(|| format!("{have}\n{}", new.join("\n")).into_bytes())
+    }
+}
+
+impl Copied for Lines {
+    fn version(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn take(&mut self, news: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(news).into_owned();
+        let mut lines = text.lines();
+        let follows = lines.next() == Some(&self.0.len().to_string());
+        if follows {
+            self.0.extend(lines.map(str::to_owned));
+        }
+        follows
     }
 }

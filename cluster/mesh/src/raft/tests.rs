@@ -373,3 +373,32 @@ async fn a_node_without_a_replica_follows_and_proposes() {
     cluster.up(1).await;
     cluster.same(6).await;
 }
+
+/// Figures, not a judgement: proposals one after the other, and a leader that is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn what_the_control_plane_takes() {
+    let mut cluster = Cluster::three(Timing::default()).await;
+    let leader = cluster.leader().await;
+    let mut took = Vec::new();
+    for line in 0..300 {
+        let since = Instant::now();
+        let command = format!("line {line}").into_bytes();
+        cluster.replica(leader).propose(command).await.unwrap();
+        took.push(since.elapsed());
+    }
+    took.sort();
+    println!("a proposal, three fsyncs: median {:?}, p99 {:?}", took[150], took[297]);
+    let mut gone = Vec::new();
+    for _ in 0..5 {
+        let leader = cluster.leader().await;
+        let since = Instant::now();
+        cluster.down(leader).await;
+        cluster.any().propose(b"after".to_vec()).await.unwrap();
+        gone.push(since.elapsed());
+        cluster.up(leader).await;
+        cluster.leader().await;
+    }
+    gone.sort();
+    println!("from the leader's end to the next proposal done: {gone:?}");
+}

@@ -85,6 +85,13 @@ impl State {
         self.fresh.iter().copied()
     }
 
+    /// The tokens whose time is not over, used or not; `now` is in microseconds since the Unix
+    /// epoch.
+    pub fn tokens(&self, now: u64) -> impl Iterator<Item = TokenHash> {
+        let good = self.tokens.iter().filter(move |(_, token)| token.expires_us > now);
+        good.map(|(hash, _)| *hash)
+    }
+
     /// Hand-overs that may begin now: what the leader of the control plane proposes next.
     pub fn next_moves(&self) -> Vec<Move> {
         plan::moves(Shares::of(self), self.rebalancing)
