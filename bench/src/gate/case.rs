@@ -2,6 +2,10 @@
 
 use std::hint::black_box;
 
+use bytes::Bytes;
+use peer::codec::{LENGTH_BYTES, VERSION, decode, encode};
+use peer::{Between, Epoch, Frame, IngestKey, Parcel, Pass, Retried, SessionId, ShardId};
+use xmpp::jid::Jid;
 use xmpp::limits::ReadLimits;
 use xmpp::stanza::Stanza;
 use xmpp::xml::{Item, Reader};
@@ -34,10 +38,12 @@ pub struct Case {
     pub run: fn(u64) -> Result<(), Failure>,
 }
 
-/// All of them. Encoding a frame for another node belongs here once frames have bytes.
-pub const CASES: [Case; 5] = [
+/// All of them.
+pub const CASES: [Case; 7] = [
     Case { name: "parse", times: 2000, run: parse },
     Case { name: "forward", times: 2000, run: forward },
+    Case { name: "encode-frame", times: 2000, run: encode_frame },
+    Case { name: "decode-frame", times: 2000, run: decode_frame },
     Case { name: "engine-step", times: 1024, run: engine_step },
     Case { name: "archive-append", times: 1024, run: archive_append },
     Case { name: "mam-page", times: 32, run: mam_page },
@@ -77,6 +83,50 @@ fn forward(times: u64) -> Result<(), Failure> {
         out.clear();
         read(&mut reader)?.write(&mut out);
         black_box(&out);
+    }
+    Ok(())
+}
+
+/// The same message as a frame from the owner of its sender to that of its recipient.
+fn frame() -> Result<Frame, Failure> {
+    let address = |text| Jid::parse(text).map_err(|_| "a JID that is none");
+    let mut stanza = stanza(CHAT)?;
+    stanza.from = Some(address("romeo@localhost/bench")?);
+    let session = SessionId(u128::MAX / 3);
+    let ingest = Some(IngestKey { session, attachment: 1, number: 1000, hash: u64::MAX / 3 });
+    let to = address("juliet@localhost")?;
+    let parcel = Parcel { to, stanza, ingest, retried: Retried::No };
+    Ok(Frame::Between(Between::Pass(Pass {
+        source: ShardId(1000),
+        source_epoch: Epoch(10),
+        target: ShardId(3000),
+        target_epoch: Epoch(10),
+        number: 1_700_000_000_000_000,
+        prev: 0,
+        retry: false,
+        parcel,
+    })))
+}
+
+/// Bytes for another node.
+fn encode_frame(times: u64) -> Result<(), Failure> {
+    let frame = frame()?;
+    let mut out = Vec::with_capacity(4096);
+    for _ in 0..times {
+        out.clear();
+        encode(black_box(&frame), VERSION, &mut out)?;
+        black_box(&out);
+    }
+    Ok(())
+}
+
+/// The same bytes read, and dropped.
+fn decode_frame(times: u64) -> Result<(), Failure> {
+    let mut out = Vec::new();
+    encode(&frame()?, VERSION, &mut out)?;
+    let bytes = Bytes::from(out).slice(LENGTH_BYTES..);
+    for _ in 0..times {
+        black_box(decode(black_box(&bytes))?);
     }
     Ok(())
 }

@@ -98,7 +98,19 @@ impl<'a> Take<'a> {
         Ok(*first)
     }
 
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<u64, BadFrame> {
+        // Most numbers are one byte.
+        match self.rest {
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, BadFrame> {
         let mut number = 0u64;
         for shift in (0..).step_by(7) {
             let byte = self.byte()?;

@@ -108,7 +108,19 @@ fn put(out: &mut Vec<u8>, mut number: u32) {
     out.push(number as u8);
 }
 
+#[inline]
 fn take(rest: &mut &[u8]) -> Result<u32, Damaged> {
+    // Most numbers are one byte.
+    match *rest {
+        [byte @ ..0x80, tail @ ..] => {
+            *rest = tail;
+            Ok(u32::from(*byte))
+        }
+        _ => take_long(rest),
+    }
+}
+
+fn take_long(rest: &mut &[u8]) -> Result<u32, Damaged> {
     let mut number = 0u32;
     for shift in [0, 7, 14, 21, 28] {
         let (b, tail) = rest.split_first().ok_or(Damaged)?;
