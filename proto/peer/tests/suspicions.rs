@@ -68,6 +68,7 @@ fn a_node_that_slept_does_not_accuse_others() {
         here.handle_heard(node(1), at * HEARTBEAT_US);
     }
     let awake = 60_000 * MS;
+    assert_eq!(told(&mut here, awake), None, "asked before it looked at the clock");
     here.handle_time(awake);
     assert_eq!(told(&mut here, awake), None, "the process was stopped for a minute");
     here.handle_time(awake + HEARTBEAT_US);

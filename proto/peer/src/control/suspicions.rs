@@ -56,6 +56,10 @@ impl Suspicions {
     /// What control nodes are to be told, if it is time: when it changes, and while it is not empty
     /// with each heartbeat, because what is not said again is forgotten.
     pub fn poll_silent(&mut self, now: u64) -> Option<Vec<Silence>> {
+        if self.looked.is_some_and(|looked| now > looked + 2 * HEARTBEAT_US) {
+            // It has slept, and does not know for how long until it looks at the clock.
+            return None;
+        }
         let silent = |(node, heard): (&NodeId, &u64)| {
             let silent = now.saturating_sub(*heard);
             let silent_ms = u32::try_from(silent / 1000).unwrap_or(u32::MAX);
