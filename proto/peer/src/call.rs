@@ -56,6 +56,10 @@ pub enum StoreAsk {
     Read(Reads),
     /// Commit. A batch that came twice is told by its fences and its `op_id`, as ever.
     Commit(Batch),
+    /// Before anything else on a link, and after a commit whose answer did not come: the number of
+    /// this question is that of the asker's next commit. Of its commits with a lower number none
+    /// begins any more, and the answer waits until those that had begun have ended.
+    Settle,
 }
 
 /// The answer of a store.

@@ -10,7 +10,7 @@ use super::BadFrame;
 use super::wire::{Out, Take, Wire, wire_enum, wire_struct};
 use crate::call::{StoreAnswer, StoreAsk};
 
-wire_enum!(StoreAsk { 0 => Read(reads), 1 => Commit(batch) });
+wire_enum!(StoreAsk { 0 => Read(reads), 1 => Commit(batch), 2 => Settle });
 wire_enum!(StoreAnswer { 0 => Found { rows, more }, 1 => NotRead(why), 2 => Committed(result) });
 
 wire_struct!(Reads { list });

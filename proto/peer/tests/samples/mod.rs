@@ -343,6 +343,7 @@ fn stores() -> Vec<(&'static str, NodeSaid)> {
     [
         ("read", Call::Ask { call, ask: StoreAsk::Read(reads) }),
         ("commit", Call::Ask { call, ask: StoreAsk::Commit(batch) }),
+        ("settle", Call::Ask { call, ask: StoreAsk::Settle }),
         ("found", answer(StoreAnswer::Found { rows: Rows { found }, more: true })),
         ("not-read-too-large", answer(StoreAnswer::NotRead(ReadError::TooLarge))),
         ("not-read-damaged", answer(StoreAnswer::NotRead(ReadError::Damaged))),
