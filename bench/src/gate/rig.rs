@@ -99,6 +99,7 @@ impl Rig {
                 }
                 Output::Down(conn, _, frame) => self.downs.push((conn, frame)),
                 Output::Fallen(_, words) => self.fallen = Some(words),
+                Output::Page(_) | Output::HandOver(..) => {}
                 Output::Between(_) | Output::Admin(..) | Output::Note(_) | Output::Stopped => {}
             }
         }

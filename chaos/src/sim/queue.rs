@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
-use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, ShardId, Up};
+use peer::moving::HandOver;
+use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, Page, ShardId, Up};
 use session::worker::Input;
 
 use super::control::Decision;
@@ -35,6 +36,10 @@ pub enum Frame {
     Remote(ShardId, Epoch, Up),
     /// An edge has reported a shard.
     Complete(Complete),
+    /// Memory of a shard, from its owner to the next one.
+    Page(Page),
+    /// The next owner answers.
+    HandOver(ShardId, Epoch, HandOver),
     /// From control.
     Control(Decision),
 }
@@ -82,6 +87,8 @@ pub enum Event {
     LeaseEnds(Proc),
     /// A router reaches the store again.
     Back(Proc),
+    /// Control gives a planned move up that has not come to its end.
+    MoveEnds(ShardId, Epoch),
     /// Something goes wrong.
     Fault,
 }

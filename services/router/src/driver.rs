@@ -245,6 +245,8 @@ impl WorkerDriver {
                 self.down.down(conn, frame);
             }
             Output::Between(frame) => self.router.between(frame),
+            // A node of its own gives nothing up.
+            Output::Page(_) | Output::HandOver(..) => {}
             Output::Admin(ticket, reply) => {
                 if let Some(tell) = self.router.admin.lock().remove(&ticket) {
                     // Who asked may be gone.

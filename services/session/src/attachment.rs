@@ -97,6 +97,8 @@ impl Attachment {
             (Some(account), Some(session)) => {
                 keep.reports(self.conn, account, session, self.attachment, self.lost)
             }
+            // Who asked is gone.
+            _ if self.lost => Vec::new(),
             _ => keep.asks_again().into_iter().collect(),
         };
         frames.into_iter().map(|frame| (self.shard, frame)).collect()
@@ -216,10 +218,11 @@ impl Attachment {
 
     /// The socket is lost.
     pub fn lost(&mut self) -> Option<Addressed> {
-        let (account, session) = self.bound()?;
+        let bound = self.bound();
         // At an edge of a cluster a later owner may have to know of it, as long as the session can
         // be resumed.
         self.lost = true;
+        let (account, session) = bound?;
         if self.keep.is_none() {
             self.session = None;
         }

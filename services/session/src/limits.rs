@@ -124,6 +124,20 @@ pub const REBUILD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// that the owner's cursor is behind.
 pub const RECENT_TAKEN_MAX: usize = 256;
 
+/// Bytes of a page of a shard that moves, about: one session's queue may be more.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// Pages that are on their way at a time.
+pub const PAGES_WINDOW: u32 = 8;
+
+/// How long a shard is kept at rest that is to move, in microseconds, if control says nothing more.
+pub const HAND_OVER_US: u64 = 10_000_000;
+
+/// Bytes of pages that a worker keeps for shards that may be granted to it.
+pub const HAND_OVER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+const _: () = assert!(2 * SESSION_QUEUE_BYTES_MAX + PAGE_BYTES < peer::limits::FRAME_BYTES_MAX);
+
 /// SCRAM iterations of accounts that do not exist: the same as of those that do (RFC 7677 §4 asks
 /// for at least 4096).
 pub const SCRAM_ITERATIONS: u32 = 10_000;

@@ -369,6 +369,13 @@ impl Session {
         }
     }
 
+    /// A connection asks for this session, or for its resource: nobody closes it on the session's
+    /// account.
+    pub(crate) fn leave(&mut self, conn: ConnId) {
+        self.conn.take_if(|own| *own == conn);
+        self.ghost.take_if(|own| *own == conn);
+    }
+
     /// Its last available presence.
     pub fn available(&self) -> Option<&Available> {
         self.presence.as_deref()

@@ -8,6 +8,7 @@
 mod commit;
 mod core;
 mod drive;
+mod hand_over;
 mod rebuild;
 mod ticket;
 mod timer;
@@ -31,6 +32,7 @@ use self::rebuild::Rebuild;
 
 pub(crate) use self::commit::BatchNo;
 pub(crate) use self::core::{Core, Effect, Recovery};
+pub(crate) use self::hand_over::NOWHERE;
 pub(crate) use self::ticket::{Again, Step, Ticket, Trace};
 pub(crate) use self::timer::Timer;
 pub(crate) use self::work::{Arrival, Arrived, Origin, Waiting, Work};

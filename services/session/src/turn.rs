@@ -15,6 +15,8 @@ mod resume;
 mod roster;
 mod stop;
 
+pub(crate) use self::stop::session_row;
+
 use peer::{ConnId, Down, Parcel, Retried, SessionId, Up};
 use xmpp::error::{Condition, StanzaError};
 use xmpp::jid::Jid;
@@ -40,6 +42,7 @@ impl Turn<'_, '_> {
             Work::Parcel(arrival) => self.arrive(arrival),
             Work::Gone(edge) => self.edge_gone(edge),
             Work::Admin(ticket, request) => self.admin(ticket, request),
+            Work::HandedOver(snapshot) => self.handed_over(*snapshot),
             Work::Rebuilt => self.rebuilt_all(),
         }
     }
@@ -90,10 +93,15 @@ impl Turn<'_, '_> {
 
     /// Whether a frame is of the session's present attachment. Frames of an older one are refused
     /// from the moment in which the session was cut or resumed (design: "Sessions").
-    fn attached(&self, session: SessionId, attachment: u32) -> bool {
-        self.account
-            .session(session)
-            .is_some_and(|s| s.conn.is_some() && s.attachment == attachment)
+    fn attached(&mut self, session: SessionId, attachment: u32) -> bool {
+        let Some(session) = self.account.session_mut(session) else { return false };
+        let attached = session.conn.is_some() && session.attachment == attachment;
+        if attached && session.ghost.is_some() {
+            // Its edge knows of this attachment, so that of the one before may forget it.
+            let ghost = session.ghost.take();
+            self.forget_ghost(ghost);
+        }
+        attached
     }
 
     /// The batch that everything which shows this account's state must wait for.

@@ -10,6 +10,7 @@ mod claim;
 mod cluster;
 mod deadlines;
 mod fall;
+mod giving;
 mod group;
 mod owed;
 #[cfg(test)]
@@ -19,12 +20,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
-use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, ShardId, Up};
+use peer::moving::HandOver;
+use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, Page, ShardId, Up};
 
 use self::claim::Claim;
 use self::cluster::Cluster;
 use self::deadlines::Deadlines;
 use self::fall::{Fallen, guarded};
+use self::giving::Giving;
 use self::group::Flight;
 use self::owed::Owed;
 use crate::admin;
@@ -48,6 +51,14 @@ pub enum Input {
     Lost(ShardId, Epoch),
     /// An edge has reported all its sessions of a shard.
     Complete(Complete),
+    /// Control moves a shard away from this worker: its memory is to go to the next owner.
+    GiveUp(ShardId),
+    /// Nothing comes of such a move: the shard stays.
+    KeepOn(ShardId),
+    /// Memory of a shard that control may grant to this worker.
+    Page(Page),
+    /// The next owner of a shard answers its owner, who has this epoch.
+    HandOver(ShardId, Epoch, HandOver),
     /// The link to an edge broke, or the edge was declared dead: its connections are gone.
     Gone(NodeId),
     /// An operator's request for the owner of a shard.
@@ -73,6 +84,10 @@ pub enum Output {
     Down(ConnId, Epoch, Down),
     /// Hand a frame to a shard of another worker.
     Between(Between),
+    /// Hand memory of a shard to its next owner.
+    Page(Page),
+    /// Answer the owner of a shard, who has this epoch, about its pages.
+    HandOver(ShardId, Epoch, HandOver),
     /// Answer an operator.
     Admin(u64, admin::Reply),
     /// Say something to the log.
@@ -112,6 +127,8 @@ pub struct Worker {
     /// It has no lease: nothing is delivered or accepted.
     lapsed: bool,
     slots: BTreeMap<ShardId, Slot>,
+    /// Shards that are being given up.
+    giving: BTreeMap<ShardId, Giving>,
     /// Shards that may have something to commit.
     dirty: BTreeSet<ShardId>,
     flight: Option<Flight>,
@@ -155,6 +172,7 @@ impl Worker {
             lapsed: cluster.is_some(),
             cluster,
             slots: BTreeMap::new(),
+            giving: BTreeMap::new(),
             dirty: BTreeSet::new(),
             flight: None,
             alone: VecDeque::new(),
@@ -194,6 +212,10 @@ impl Worker {
             }
             Input::Lost(shard, epoch) => self.lost(shard, epoch, env),
             Input::Complete(complete) => self.complete(complete, env),
+            Input::GiveUp(shard) => self.give_up(shard, env),
+            Input::KeepOn(shard) => self.keep_on(shard, env),
+            Input::Page(page) => self.page(page),
+            Input::HandOver(shard, epoch, said) => self.handed_over(shard, epoch, said, env),
             Input::Admin(shard, ticket, request) => {
                 self.owed.admin(shard, ticket);
                 self.give(shard, shard::Input::Admin(ticket, request), env);
@@ -232,7 +254,7 @@ impl Worker {
     pub fn deadline(&self) -> Option<u64> {
         let retry = self.flight.as_ref().and_then(Flight::retry_at);
         let lease = self.cluster.as_ref().and_then(|cluster| cluster.deadline());
-        self.deadlines.next().into_iter().chain(retry).chain(lease).min()
+        self.deadlines.next().into_iter().chain(retry).chain(lease).chain(self.giving_until()).min()
     }
 
     /// The shards that it serves.
@@ -255,6 +277,9 @@ impl Worker {
     /// Gives an input to a shard, which is claimed first if it is not served yet.
     fn give(&mut self, id: ShardId, input: shard::Input, env: &mut Env<'_>) {
         debug_assert!(self.is_here(id), "a frame came to the wrong worker");
+        if !self.giving.is_empty() && self.giving.contains_key(&id) {
+            return self.give_given(id, input, env);
+        }
         match self.slots.get_mut(&id) {
             Some(Slot::Owned(shard, backlog)) => {
                 // What brings new work waits while the batch is full, or while it is not known
@@ -320,11 +345,15 @@ impl Worker {
             self.dirty.insert(id);
         }
         self.deadlines.set(id, shard.deadline());
+        if !self.giving.is_empty() {
+            self.give_pages(id);
+        }
     }
 
     /// Lets a shard decide what waited while its batch was full.
     fn go_on(&mut self, id: ShardId, env: &mut Env<'_>) {
         while !self.lapsed
+            && !self.giving.contains_key(&id)
             && let Some(Slot::Owned(shard, backlog)) = self.slots.get_mut(&id)
             && !shard.is_full()
             && let Some(input) = backlog.pop_front()
@@ -355,6 +384,7 @@ impl Worker {
                 None => self.deadlines.set(id, None),
             }
         }
+        self.end_giving(env);
         self.retry_flight(now);
         self.refresh(now);
     }

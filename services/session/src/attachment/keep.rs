@@ -159,3 +159,70 @@ fn again(mut frame: Up) -> Up {
     }
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use peer::{Epoch, NodeId};
+    use xmpp::stanza::{Kind, MessageType};
+
+    use super::*;
+
+    fn conn() -> ConnId {
+        ConnId { edge: NodeId { number: 1, incarnation: 1 }, slot: 7 }
+    }
+
+    fn jid() -> Jid {
+        Jid::parse("juliet@capulet.example/balcony").expect("a JID")
+    }
+
+    fn chat() -> Stanza {
+        Stanza::new(Kind::Message(MessageType::Chat))
+    }
+
+    fn report(keep: &Keep) -> (Vec<u64>, Report, Vec<Up>) {
+        let (mut kept, mut rest, mut found) = (Vec::new(), Vec::new(), None);
+        for frame in keep.reports(conn(), &jid().to_bare(), SessionId(9), 1, false) {
+            match frame {
+                Up::Kept { number, .. } => kept.push(number),
+                Up::Report(report) => found = Some(*report),
+                frame => rest.push(frame),
+            }
+        }
+        (kept, found.expect("a report"), rest)
+    }
+
+    #[test]
+    fn so_many_of_the_messages_that_were_taken_are_remembered() {
+        let mut keep = Keep::default();
+        for number in 1..=RECENT_TAKEN_MAX as u64 + 1 {
+            keep.hear(&Down::Stanza { number, log: 100 + number, stanza: chat() });
+            keep.take(number);
+            let (_, report, _) = report(&keep);
+            let first = if number > RECENT_TAKEN_MAX as u64 { 102 } else { 101 };
+            assert_eq!(report.recent.first(), Some(&first));
+        }
+    }
+
+    #[test]
+    fn a_new_owner_hears_what_was_given_and_what_is_not_confirmed() {
+        let mut keep = Keep::default();
+        keep.hear(&Down::Bound { session: SessionId(9), jid: jid(), epoch: Epoch(1) });
+        keep.hear(&Down::Snapshot { snapshot: Bytes::from_static(b"sealed") });
+        for number in 1..=3 {
+            keep.hear(&Down::Stanza { number, log: 50 + number, stanza: chat() });
+            let (account, session) = (jid().to_bare(), SessionId(9));
+            let retry = false;
+            let stanza = chat();
+            let frame = Up::Stanza { account, session, attachment: 1, number, retry, stanza };
+            keep.send(number, &frame);
+        }
+        keep.take(1);
+        keep.hear(&Down::Handled { number: 2 });
+        let (kept, report, rest) = report(&keep);
+        assert_eq!(kept, [2, 3]);
+        assert_eq!((report.handled, report.taken, report.received), (2, 1, 3));
+        assert_eq!((report.read_to, &report.recent[..]), (53, &[51][..]));
+        assert_eq!(report.snapshot, &b"sealed"[..]);
+        assert!(matches!(rest[..], [Up::Stanza { number: 3, retry: true, .. }]));
+    }
+}

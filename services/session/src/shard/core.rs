@@ -318,7 +318,7 @@ impl Core {
                 let condition = StreamCondition::InternalServerError;
                 self.down(conn, Down::Close { condition });
             }
-            Work::Up(_) | Work::Gone(_) | Work::Rebuilt => {}
+            Work::Up(_) | Work::Gone(_) | Work::HandedOver(_) | Work::Rebuilt => {}
             Work::Parcel(arrival) => {
                 let answer = arrival.parcel.stanza.reply_error(Condition::InternalServerError);
                 if let Some(answer) = answer

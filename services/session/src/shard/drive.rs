@@ -93,7 +93,13 @@ impl Shard {
                     self.confirmed(origin);
                 }
             }
-            Between::Gap { source, .. } => self.resend(source),
+            Between::Gap { source, .. } => {
+                let now = self.core.clock;
+                let window = self.core.windows.out.get_mut(&source);
+                if window.is_some_and(|window| window.may_fill(now)) {
+                    self.resend(source);
+                }
+            }
         }
     }
 
@@ -322,7 +328,12 @@ impl Shard {
         Turn { core: &mut self.core, account, env }.work(work);
     }
 
-    fn turn(&mut self, jid: &Jid, env: &mut Env<'_>, run: impl FnOnce(&mut Turn<'_, '_>)) {
+    pub(super) fn turn(
+        &mut self,
+        jid: &Jid,
+        env: &mut Env<'_>,
+        run: impl FnOnce(&mut Turn<'_, '_>),
+    ) {
         self.core.commits.roll();
         if let Some(account) = self.accounts.get_mut(jid) {
             run(&mut Turn { core: &mut self.core, account, env });

@@ -45,7 +45,7 @@ impl Rebuild {
 
     pub(super) fn park(&mut self, jid: Jid, work: Work) -> Parked {
         let now = match &work {
-            Work::Up(Up::Report(_) | Up::Kept { .. }) => true,
+            Work::Up(Up::Report(_) | Up::Kept { .. }) | Work::HandedOver(_) => true,
             Work::Parcel(arrival) => {
                 let stanza = &arrival.parcel.stanza;
                 let bare = stanza.to.as_ref().is_none_or(Jid::is_bare);
@@ -107,5 +107,29 @@ impl Shard {
             self.work(jid, work, env);
             self.settle(env);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peer::ConnId;
+
+    use super::*;
+
+    #[test]
+    fn so_many_bytes_wait_and_then_logins_are_refused() {
+        let account = Jid::parse("juliet@capulet.example").expect("a JID");
+        let conn = ConnId { edge: NodeId { number: 1, incarnation: 1 }, slot: 1 };
+        let bind = || {
+            let account = account.clone();
+            Work::Up(Up::Bind { conn, account, generation: 1, resource: None, resends: false })
+        };
+        let mut rebuild = Rebuild::new(vec![conn.edge]);
+        while !rebuild.is_full() {
+            assert!(matches!(rebuild.park(account.clone(), bind()), Parked::Waits));
+        }
+        assert!(rebuild.bytes > limits::REBUILD_BYTES_MAX);
+        assert!(rebuild.bytes - bind().weight() <= limits::REBUILD_BYTES_MAX);
+        assert!(matches!(rebuild.park(account, bind()), Parked::Refused(_)));
     }
 }

@@ -8,6 +8,9 @@ use peer::{Epoch, Pass, ShardId};
 use super::commit::BatchNo;
 use crate::session;
 
+/// How long copies of a window have before it is sent again for another gap, in microseconds.
+const GAP_US: u64 = 200_000;
+
 /// Parcels to one other shard.
 pub(crate) struct Outgoing<O> {
     sent: VecDeque<Sent<O>>,
@@ -16,6 +19,8 @@ pub(crate) struct Outgoing<O> {
     pub(crate) held_after: BatchNo,
     /// How often all was sent again without a confirmation.
     resent: u32,
+    /// The first parcel when all was last sent again for a gap, and when that was.
+    gap: (u64, u64),
 }
 
 /// One parcel, and whom its confirmation concerns.
@@ -28,7 +33,7 @@ struct Sent<O> {
 
 impl<O> Default for Outgoing<O> {
     fn default() -> Self {
-        Self { sent: VecDeque::new(), bytes: 0, held_after: 0, resent: 0 }
+        Self { sent: VecDeque::new(), bytes: 0, held_after: 0, resent: 0, gap: (0, 0) }
     }
 }
 
@@ -84,6 +89,17 @@ impl<O> Outgoing<O> {
         wait
     }
 
+    /// Whether all is to be sent again because something is missing: not if that was just done.
+    /// Each parcel behind a gap is answered with one, and copies of copies would never end.
+    pub(crate) fn may_fill(&mut self, now: u64) -> bool {
+        let (first, at) = self.gap;
+        let fill = first != self.first() || now >= at + GAP_US;
+        if fill {
+            self.gap = (self.first(), now);
+        }
+        fill
+    }
+
     /// Everything that was sent and not confirmed, again, as retries and in order; the first one
     /// opens the window anew.
     pub(crate) fn resend(&mut self) -> Vec<Pass> {
@@ -131,6 +147,11 @@ enum Progress {
 impl Incoming {
     pub(crate) fn new() -> Self {
         Self { epoch: Epoch(0), taken: 0, open: VecDeque::new(), confirm_at: 0, last_us: 0 }
+    }
+
+    /// What the owner before has taken, and has handed over.
+    pub(crate) fn taken_over(epoch: Epoch, taken: u64, now: u64) -> Self {
+        Self { epoch, taken, last_us: now, ..Self::new() }
     }
 
     /// The shard has a new owner, whose numbers need not be above the old one's.
@@ -239,6 +260,18 @@ mod tests {
             assert_eq!(window.confirm(2).len(), 2);
             assert!(!window.full() && window.bytes == 0);
         }
+    }
+
+    #[test]
+    fn a_window_is_sent_again_once_for_the_gaps_of_a_while() {
+        let mut window = Outgoing::default();
+        window.push(pass(1, 0), (), false);
+        window.push(pass(2, 0), (), false);
+        assert!(window.may_fill(10));
+        assert!(!window.may_fill(10 + GAP_US - 1));
+        assert!(window.may_fill(10 + GAP_US));
+        window.confirm(1);
+        assert!(window.may_fill(11 + GAP_US), "something else is missing");
     }
 
     #[test]

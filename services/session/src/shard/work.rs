@@ -7,6 +7,7 @@ use xmpp::jid::Jid;
 
 use crate::admin;
 use crate::limits;
+use crate::snapshot::Snapshot;
 
 /// One thing for an account to decide.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Work {
     Gone(NodeId),
     /// An operator's request.
     Admin(u64, admin::Request),
+    /// A session that the owner before hands over.
+    HandedOver(Box<Snapshot>),
     /// All sessions of the account are known that its owner will know of.
     Rebuilt,
 }
@@ -59,7 +62,8 @@ impl Work {
     /// the session. That an edge is gone nobody says again.
     pub(super) fn can_be_refused(&self) -> bool {
         let logs_in = matches!(self, Self::Up(Up::Bind { .. } | Up::Resume { .. }));
-        logs_in || !matches!(self, Self::Up(_) | Self::Gone(_) | Self::Rebuilt)
+        logs_in
+            || !matches!(self, Self::Up(_) | Self::Gone(_) | Self::HandedOver(_) | Self::Rebuilt)
     }
 
     /// About how many bytes it holds.
@@ -67,7 +71,9 @@ impl Work {
         let stanza = match self {
             Self::Up(Up::Stanza { stanza, .. }) => Some(stanza),
             Self::Parcel(arrival) => Some(&arrival.parcel.stanza),
-            Self::Up(_) | Self::Gone(_) | Self::Admin(..) | Self::Rebuilt => None,
+            Self::Up(_) | Self::Gone(_) | Self::Admin(..) | Self::HandedOver(_) | Self::Rebuilt => {
+                None
+            }
         };
         size_of::<Self>() + stanza.map_or(0, |stanza| stanza.size_hint())
     }

@@ -172,10 +172,8 @@ impl Client {
                 self.half = None;
                 self.happened.push_back(Happened::Closed(condition));
             }
-            Down::Challenge { .. }
-            | Down::Verified { .. }
-            | Down::Refused(_)
-            | Down::Snapshot { .. } => {}
+            // Logins are not the clients', and snapshots not for them.
+            _ => {}
         }
         Vec::new()
     }

@@ -190,6 +190,7 @@ impl Server {
                 let to = self.worker_of(frame.target());
                 (Lane::Between(worker, to), Action::Input(to, Input::Between(frame)))
             }
+            Output::Page(_) | Output::HandOver(..) => return,
             Output::Admin(_, reply) => return self.replies.push(reply),
             Output::Note(note) => return self.notes.push(note),
             Output::Fallen(shard, _) => return self.fallen.push(shard),

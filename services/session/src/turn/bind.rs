@@ -46,7 +46,7 @@ impl Turn<'_, '_> {
             self.core.down(conn, Down::BindRefused(BindRefusal::BadRequest));
             return;
         };
-        self.displace(&jid);
+        self.displace(&jid, conn);
         if !self.make_room() {
             self.core.down(conn, Down::BindRefused(BindRefusal::ResourceConstraint));
             return;
@@ -63,10 +63,13 @@ impl Turn<'_, '_> {
         self.tell(conn, Down::Bound { session: id, jid, epoch });
     }
 
-    /// Ends the session that holds a full JID, if there is one.
-    fn displace(&mut self, jid: &Jid) {
-        let holder = self.account.sessions().find(|session| session.jid == *jid);
-        if let Some(id) = holder.map(|session| session.id) {
+    /// Ends the session that holds a full JID, if there is one. It may be of the very connection
+    /// that asks, if it has not heard the answer of an owner before.
+    fn displace(&mut self, jid: &Jid, conn: ConnId) {
+        let holder = self.account.sessions.iter_mut().find(|session| session.jid == *jid);
+        if let Some(session) = holder {
+            session.leave(conn);
+            let id = session.id;
             self.cut(id, StreamCondition::Conflict);
             self.end(id);
         }

@@ -6,7 +6,7 @@ use xmpp::error::StreamCondition;
 
 use super::Turn;
 use crate::session::{Managed, Released, Session};
-use crate::shard::Timer;
+use crate::shard::{NOWHERE, Timer};
 use crate::snapshot::Snapshot;
 use crate::stored::QueuedRow;
 
@@ -139,6 +139,7 @@ impl Turn<'_, '_> {
             return;
         }
         session.conn = Some(report.conn);
+        session.ghost = None;
         session.expires_us = 0;
         let (known, handled) = (session.attachment, session.inbound.durable());
         let unheard = known != report.attachment;
@@ -166,6 +167,26 @@ impl Turn<'_, '_> {
             self.core.down(report.conn, frame);
         }
         self.read_on(id);
+    }
+
+    /// The owner before has handed a session over. It waits for its edge to say where it is, as one
+    /// that has lost its socket.
+    pub(super) fn handed_over(&mut self, snapshot: Snapshot) {
+        let Snapshot { conn, generation, managed, row, .. } = snapshot;
+        let id = row.id;
+        let stored = self.account.row.as_deref();
+        let valid = stored.is_some_and(|row| row.generation == generation && !row.disabled);
+        if !valid || self.account.session(id).is_some() {
+            return;
+        }
+        self.restore(row);
+        let Some(session) = self.account.session_mut(id) else { return };
+        session.stored = false;
+        session.managed = managed;
+        session.ghost = Some(conn).filter(|conn| *conn != NOWHERE);
+        if session.priority().is_none_or(|priority| priority < 0) {
+            session.outbound.feed = None;
+        }
     }
 
     /// The shard knows its sessions: those that wait for their edge have as long as ones that lost

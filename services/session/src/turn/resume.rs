@@ -37,6 +37,7 @@ impl Turn<'_, '_> {
         // becomes durable or was never seen, so nothing that the client sends from `<resumed h/>`
         // on can be a retry.
         session.attachment += 1;
+        session.leave(conn);
         let older = session.resuming.replace(Resuming { conn, h });
         self.cut(id, StreamCondition::Conflict);
         if let Some(older) = older {
@@ -87,7 +88,6 @@ impl Turn<'_, '_> {
         let Some(session) = self.account.session_mut(id) else { return };
         session.resuming = None;
         session.conn = Some(conn);
-        let ghost = session.ghost.take();
         session.expires_us = 0;
         if session.resends_until != 0 {
             // Its client goes on with what it had begun to send again.
@@ -95,14 +95,12 @@ impl Turn<'_, '_> {
         }
         let logged = session.outbound.take(number);
         self.logged_taken(&logged);
-        self.forget_ghost(ghost);
         self.resumed(conn, id);
         self.read_on(id);
     }
 
-    /// Has written down what the client has taken, and its account before it: the edge that it comes
-    /// from knows that, and no later owner will hear of it from there. `true`: that is to be waited
-    /// for.
+    /// Has written down what the client has taken, before it goes on: the edge that it comes from
+    /// knows that, and no later owner will hear of it from there. `true`: that is waited for.
     fn settle_taken(&mut self, id: SessionId, number: u64) -> bool {
         let Some(session) = self.account.session_mut(id) else { return false };
         let logged = session.outbound.take(number);

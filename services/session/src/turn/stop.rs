@@ -6,10 +6,11 @@ use xmpp::jid::Jid;
 use xmpp::stanza::PresenceType;
 
 use super::Turn;
+use crate::account::Account;
 use crate::limits;
 use crate::presence;
 use crate::session::{Available, Feed, Managed, Reading, Session};
-use crate::shard::{Note, Output, Timer};
+use crate::shard::{Core, Note, Output, Timer};
 use crate::stored::{QueuedRow, SessionRow};
 
 impl Turn<'_, '_> {
@@ -56,30 +57,8 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// A session as another owner, or this one after a stop, takes it up again.
     pub(super) fn row(&self, session: &Session, queue: Vec<QueuedRow>) -> SessionRow {
-        let left = match session.expires_us {
-            0 => self.core.config.resume_us(),
-            at => at.saturating_sub(self.core.clock),
-        };
-        // Another process reads it, whose steady clock is another one.
-        let lost_us = self.core.now - self.core.config.resume_us().saturating_sub(left);
-        SessionRow {
-            id: session.id,
-            resource: session.jid.resource().unwrap_or_default().into(),
-            attachment: session.attachment,
-            handled: session.inbound.durable(),
-            taken: session.outbound.taken,
-            queue,
-            read_to: session.outbound.feed.map_or(self.account.inbox.head, |feed| feed.after),
-            delayed_until: session.outbound.feed.map_or(0, |feed| feed.delayed_until),
-            presence: session.presence.as_ref().map(|presence| presence.stanza.clone()),
-            marks: session.marks,
-            interested: session.interested,
-            resends: session.resends_until != 0,
-            directed: session.directed.iter().map(Jid::clone).collect(),
-            lost_us,
-        }
+        session_row(self.core, self.account, session, queue)
     }
 
     /// Takes back a session that an orderly stop stored. It waits to be resumed as if its socket
@@ -120,5 +99,36 @@ impl Turn<'_, '_> {
         session.expires_us = at.max(1);
         self.core.timers.set(at, Timer::Resume(self.account.jid.clone(), row.id));
         self.account.sessions.push(Box::new(session));
+    }
+}
+
+/// A session as another owner, or this one after a stop, takes it up again.
+pub(crate) fn session_row(
+    core: &Core,
+    account: &Account,
+    session: &Session,
+    queue: Vec<QueuedRow>,
+) -> SessionRow {
+    let left = match session.expires_us {
+        0 => core.config.resume_us(),
+        at => at.saturating_sub(core.clock),
+    };
+    // Another process reads it, whose steady clock is another one.
+    let lost_us = core.now - core.config.resume_us().saturating_sub(left);
+    SessionRow {
+        id: session.id,
+        resource: session.jid.resource().unwrap_or_default().into(),
+        attachment: session.attachment,
+        handled: session.inbound.durable(),
+        taken: session.outbound.taken,
+        queue,
+        read_to: session.outbound.feed.map_or(account.inbox.head, |feed| feed.after),
+        delayed_until: session.outbound.feed.map_or(0, |feed| feed.delayed_until),
+        presence: session.presence.as_ref().map(|presence| presence.stanza.clone()),
+        marks: session.marks,
+        interested: session.interested,
+        resends: session.resends_until != 0,
+        directed: session.directed.iter().map(Jid::clone).collect(),
+        lost_us,
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Claim {
     found: Option<(Epoch, Option<Clock>)>,
     /// What control has granted, in a cluster.
     granted: Option<Grant>,
+    /// The epoch of the owner before, once it was read.
+    before: Option<Epoch>,
 }
 
 /// A grant of control.
@@ -29,7 +31,7 @@ struct Grant {
 
 impl Claim {
     pub(super) fn new(id: ShardId) -> Self {
-        Self { id, waiting: Vec::new(), found: None, granted: None }
+        Self { id, waiting: Vec::new(), found: None, granted: None, before: None }
     }
 
     /// A shard that control has granted under this epoch; these edges may have sessions of it.
@@ -101,6 +103,7 @@ impl Worker {
             batch.check(key, rows.value(index).cloned().map_or(Expect::Absent, Expect::Equals));
         }
         batch.set(keys::epoch(id), Fence { epoch }.encode());
+        claim.before = Some(stored);
         claim.found = Some((epoch, clock));
         self.claims.insert(self.op_id, id);
         self.out.push_back(Output::Commit(batch));
@@ -128,9 +131,17 @@ impl Worker {
         let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut claim.waiting);
         let edges = claim.granted.take().map(|grant| grant.edges).unwrap_or_default();
-        let mut shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
-        shard.rebuild(edges);
+        let before = claim.before;
+        let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
         self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
+        let pages = self.cluster.as_mut().and_then(|cluster| cluster.pages.remove(&id));
+        // They are good only if nobody has owned the shard since.
+        let pages = pages.filter(|pages| pages.whole && Some(pages.epoch) == before);
+        self.step(id, |shard| {
+            if !pages.is_some_and(|pages| shard.take_over(&pages.bodies, env)) {
+                shard.rebuild(edges);
+            }
+        });
         self.collect(id);
         self.begin_lease(env);
         for mut input in waiting {

@@ -10,6 +10,7 @@ use kv::{RangeRead, ReadError, Reads, Rows};
 use peer::{Between, Complete, Epoch, NodeId, ShardId};
 
 use super::claim::Claim;
+use super::giving::Pages;
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
 use crate::limits::{CLAIM_FRAMES_MAX, LEASE_REFRESH_US, LEASE_US, STORE_RETRY_US};
@@ -24,6 +25,8 @@ pub(super) struct Cluster {
     /// Frames for owners that control has not named here yet.
     early: BTreeMap<ShardId, Early>,
     lease: Lease,
+    /// What owners before hand over of shards that may be granted.
+    pub(super) pages: BTreeMap<ShardId, Pages>,
     /// What shards wanted done while there was no lease.
     held: VecDeque<(ShardId, Output)>,
 }
@@ -59,6 +62,11 @@ impl Cluster {
 
     pub(super) fn deadline(&self) -> Option<u64> {
         self.lease.next
+    }
+
+    /// The highest epoch of a shard that this node has heard of.
+    pub(super) fn known(&self, id: ShardId) -> Epoch {
+        self.map.get(&id).copied().unwrap_or_default()
     }
 
     /// Keeps what a shard wants done until there is a lease again.
@@ -135,6 +143,7 @@ impl Worker {
         }
         cluster.map.insert(id, epoch);
         cluster.early.retain(|of, early| *of != id || early.epoch > epoch);
+        cluster.pages.retain(|of, pages| *of != id || pages.epoch >= epoch);
         self.drop_shard(id);
         self.moved(id, env);
     }

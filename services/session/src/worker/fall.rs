@@ -68,6 +68,7 @@ impl Worker {
     /// next owner.
     pub(super) fn drop_shard(&mut self, id: ShardId) {
         self.dirty.remove(&id);
+        self.giving.remove(&id);
         self.alone.retain(|shard| *shard != id);
         self.deadlines.set(id, None);
         // Rows that it asked for would be taken for an answer to whatever the shard asks under the

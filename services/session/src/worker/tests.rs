@@ -1,6 +1,8 @@
 //! Ownership in a cluster, seen from one worker: grants, loss, the lease.
 
+use bytes::Bytes;
 use kv::MemStore;
+use peer::moving::HandOverRefusal;
 use peer::shard::HashKey;
 use peer::{ConnId, NodeId, shard_of};
 use xmpp::jid::Jid;
@@ -9,7 +11,9 @@ use xmpp::scram::Hash;
 use super::*;
 use crate::config;
 use crate::keys;
-use crate::limits::LEASE_US;
+use crate::limits::{
+    CLAIM_FRAMES_MAX, HAND_OVER_BYTES_MAX, HAND_OVER_US, LEASE_US, PAGES_WINDOW, REBUILD_US,
+};
 use crate::module::Modules;
 use crate::rows::Fence;
 
@@ -166,4 +170,130 @@ fn who_is_not_the_owner_any_more_learns_it_from_its_lease() {
     rig.run();
     assert_eq!(rig.worker.shards().count(), 0);
     assert_eq!(rig.answers(), 0, "nobody is told anything");
+}
+
+const EDGE: NodeId = NodeId { number: 1, incarnation: 1 };
+
+fn bind() -> Input {
+    let account = Jid::parse("juliet@a").expect("a JID");
+    let conn = ConnId { edge: EDGE, slot: 1 };
+    let bind = Up::Bind { conn, account, generation: 1, resource: None, resends: false };
+    Input::Remote(shard(), Epoch(7), bind)
+}
+
+#[test]
+fn a_shard_that_was_granted_waits_for_its_edges_and_not_for_ever() {
+    for (say, wait, answers) in
+        [(false, 0, 0), (true, 0, 1), (false, REBUILD_US - 1, 0), (false, REBUILD_US, 1)]
+    {
+        let mut rig = Rig::new(MemStore::new());
+        let begun = rig.now;
+        rig.give(Input::Granted(shard(), Epoch(7), vec![EDGE]));
+        rig.run();
+        rig.give(bind());
+        rig.run();
+        assert_eq!(rig.answers(), 0);
+        if say {
+            rig.give(Input::Complete(Complete { edge: EDGE, shard: shard(), epoch: Epoch(7) }));
+        }
+        rig.pass(begun + wait - rig.now);
+        rig.run();
+        // Nobody has this account; but the client is told.
+        assert_eq!(rig.answers(), answers, "{say} {wait}");
+    }
+}
+
+#[test]
+fn an_edge_that_is_dead_is_not_waited_for() {
+    let mut rig = Rig::new(MemStore::new());
+    rig.give(Input::Granted(shard(), Epoch(7), vec![EDGE]));
+    rig.run();
+    assert!(rig.worker.shards().all(Shard::is_rebuilding));
+    rig.give(Input::Gone(EDGE));
+    rig.run();
+    assert!(!rig.worker.shards().any(Shard::is_rebuilding));
+}
+
+#[test]
+fn so_many_frames_wait_for_a_grant_and_the_rest_is_dropped() {
+    let mut rig = Rig::new(MemStore::new());
+    for _ in 0..=CLAIM_FRAMES_MAX {
+        rig.ask(7);
+    }
+    rig.give(Input::Granted(shard(), Epoch(7), Vec::new()));
+    rig.run();
+    rig.run();
+    assert_eq!(rig.answers(), CLAIM_FRAMES_MAX);
+}
+
+fn page(number: u32, last: bool, body: Bytes) -> Page {
+    Page { shard: shard(), epoch: Epoch(7), number, last, body }
+}
+
+fn said(rig: &mut Rig) -> Vec<HandOver> {
+    let said = rig.out.drain(..).filter_map(|output| match output {
+        Output::HandOver(_, _, said) => Some(said),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn a_shard_goes_over_with_its_pages_and_waits_for_no_edge() {
+    let mut old = served(7);
+    old.give(Input::GiveUp(shard()));
+    old.run();
+    let mut new = Rig::new(old.store);
+    for output in old.out {
+        if let Output::Page(page) = output {
+            assert!(page.last && page.number == 0 && page.epoch == Epoch(7));
+            new.give(Input::Page(page));
+        }
+    }
+    new.run();
+    assert_eq!(said(&mut new), [HandOver::Complete]);
+    new.give(Input::Granted(shard(), Epoch(8), vec![EDGE]));
+    new.run();
+    assert_eq!(new.worker.shards().map(Shard::is_rebuilding).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn pages_of_an_owner_that_is_none_any_more_are_worth_nothing() {
+    let mut rig = Rig::new(served(7).store);
+    let epoch = Epoch(6);
+    rig.give(Input::Page(Page { epoch, ..page(0, true, Bytes::from_static(&[1, 0])) }));
+    rig.give(Input::Granted(shard(), Epoch(8), vec![EDGE]));
+    rig.run();
+    assert!(rig.worker.shards().all(Shard::is_rebuilding));
+}
+
+#[test]
+fn a_shard_that_control_forgets_goes_on() {
+    let mut rig = served(7);
+    rig.give(Input::GiveUp(shard()));
+    rig.ask(7);
+    rig.pass(HAND_OVER_US - 1);
+    rig.run();
+    assert_eq!(rig.answers(), 0);
+    rig.pass(1);
+    rig.run();
+    assert_eq!(rig.answers(), 1);
+}
+
+#[test]
+fn pages_come_in_order_and_so_many_bytes_of_them_are_kept() {
+    let mut rig = Rig::new(MemStore::new());
+    let part = Bytes::from(vec![0; HAND_OVER_BYTES_MAX / 16]);
+    rig.give(Input::Page(page(1, false, part.clone())));
+    rig.run();
+    assert_eq!(said(&mut rig), [HandOver::Refused(HandOverRefusal::Gap)]);
+    for number in 0..16 {
+        rig.give(Input::Page(page(number, false, part.clone())));
+        rig.run();
+        let next = number + 1;
+        assert_eq!(said(&mut rig), [HandOver::Taken { next, window: PAGES_WINDOW }]);
+    }
+    rig.give(Input::Page(page(16, true, Bytes::from_static(&[1]))));
+    rig.run();
+    assert_eq!(said(&mut rig), [HandOver::Refused(HandOverRefusal::Full)]);
 }
