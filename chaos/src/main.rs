@@ -23,20 +23,21 @@ fn main() -> ExitCode {
             ExitCode::from(u8::from(outcome.violation.is_some()))
         }
         _ => {
-            println!("chaos seeds FROM COUNT [panics] [cluster] | chaos seed N [panics] [cluster]");
+            println!("chaos (seeds FROM COUNT | seed N) [panics] [cluster]");
             ExitCode::from(2)
         }
     }
 }
 
 fn seeds(from: u64, count: u64, options: Options) -> ExitCode {
-    let (mut bad, mut messages, mut events, mut fallen) = (0u64, 0, 0, 0);
+    let (mut bad, mut messages, mut events, mut fallen, mut moved) = (0u64, 0, 0, 0, 0);
     for seed in from..from + count {
         match catch_unwind(AssertUnwindSafe(|| run(seed, options))) {
             Ok(outcome) => {
                 messages += outcome.messages;
                 events += outcome.events;
                 fallen += outcome.fallen;
+                moved += outcome.moved;
                 if let Some(violation) = outcome.violation {
                     bad += 1;
                     println!("seed {seed}: {}: {}", violation.invariant, violation.what);
@@ -48,6 +49,7 @@ fn seeds(from: u64, count: u64, options: Options) -> ExitCode {
             }
         }
     }
-    println!("{count} seeds, {bad} bad, {messages} messages, {events} events, {fallen} fallen");
+    println!("{count} seeds, {bad} bad, {messages} messages, {events} events");
+    println!("{fallen} shards panicked, {moved} moved");
     ExitCode::from(u8::from(bad > 0))
 }

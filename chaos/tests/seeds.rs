@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaos::invariants::Violation;
-use chaos::sim::tamper::{ALL, Tamper};
+use chaos::sim::tamper::{ALL, CLUSTER, Tamper};
 use chaos::sim::{Options, run};
 
 /// How many seeds each run of the tests takes.
@@ -154,6 +154,18 @@ fn what_is_broken_on_purpose_is_found() {
     for (tamper, invariants) in ALL {
         let finds =
             |seed| find(seed, Some(*tamper)).is_some_and(|v| invariants.contains(&v.invariant));
+        let seed = all(SEEDS, finds);
+        println!("{tamper:?}: seed {seed:?}");
+        assert!(seed.is_some(), "{tamper:?} is not found by {invariants:?} in {SEEDS} seeds");
+    }
+}
+
+#[test]
+fn what_is_broken_on_purpose_in_a_cluster_is_found() {
+    for (tamper, invariants) in CLUSTER {
+        let options = Options { tamper: Some(*tamper), cluster: true, ..Options::default() };
+        let finds =
+            |seed| find_with(seed, options).is_some_and(|v| invariants.contains(&v.invariant));
         let seed = all(SEEDS, finds);
         println!("{tamper:?}: seed {seed:?}");
         assert!(seed.is_some(), "{tamper:?} is not found by {invariants:?} in {SEEDS} seeds");

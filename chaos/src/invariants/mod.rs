@@ -14,6 +14,7 @@ pub mod order;
 pub mod prefix;
 pub mod presence;
 pub mod repeats;
+pub mod resumes;
 pub mod storm;
 pub mod unnoticed;
 

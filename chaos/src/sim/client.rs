@@ -16,7 +16,7 @@ use super::World;
 use super::plan::{Plan, SECOND};
 use super::queue::Event;
 use super::rng::Rng;
-use crate::invariants::{Checked, acknowledged, addressee, prefix, unnoticed};
+use crate::invariants::{Checked, acknowledged, addressee, prefix, resumes, unnoticed};
 use crate::ledger::{Fate, number};
 
 /// How long it waits for an answer.
@@ -37,6 +37,8 @@ pub(crate) struct Client {
     again: VecDeque<usize>,
     /// When it last saw something happen.
     alive_us: u64,
+    /// When its socket was lost.
+    lost_us: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub(crate) fn all(rng: &mut Rng, plan: &Plan, accounts: usize) -> Vec<Client> {
                 stream: None,
                 again: VecDeque::new(),
                 alive_us: 0,
+                lost_us: 0,
             });
         }
     }
@@ -170,6 +173,9 @@ impl World {
     /// A client's socket is lost.
     pub(crate) fn lose_socket(&mut self, index: usize, why: &str) {
         let client = &mut self.clients[index];
+        if client.phase == Phase::Online {
+            client.lost_us = self.now;
+        }
         client.phase = Phase::Away;
         if let Some((edge, slot)) = client.conn.take() {
             self.close(edge, slot);
@@ -392,6 +398,9 @@ impl World {
             prefix::lost(handled, sent)?;
             self.acknowledged(index, handled)?;
         }
+        let waited = self.now - self.clients[index].lost_us;
+        let known = why == ResumeRefusal::ItemNotFound && self.options.cluster;
+        resumes::refused(&self.plan, known, index, waited)?;
         self.note(|| format!("client {index} is not resumed: {why:?}"));
         self.bind(index);
         self.later(index, ANSWER_US);

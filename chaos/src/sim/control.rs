@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use peer::moving::HandOver;
 use peer::{Complete, Epoch, NodeId, ShardId, Up};
 use session::worker::Input;
 
@@ -10,6 +11,7 @@ use super::node::conn_text;
 use super::plan::{Fault, SECOND};
 use super::queue::{End, Event, Frame, Proc};
 use super::store::name;
+use super::tamper::Tamper;
 use super::{ROUTERS, World};
 
 /// What control says.
@@ -19,6 +21,10 @@ pub enum Decision {
     Owner(ShardId, Proc, Epoch, Vec<NodeId>),
     /// An edge is dead.
     Gone(NodeId),
+    /// To an owner: a shard is to move away.
+    GiveUp(ShardId),
+    /// To an owner: it stays.
+    KeepOn(ShardId),
 }
 
 /// Who owns what: the highest epoch counts.
@@ -32,6 +38,8 @@ pub struct Control {
     alive: BTreeSet<Proc>,
     /// Edges that it takes for alive.
     edges: BTreeSet<NodeId>,
+    /// Planned moves: from whom, and to whom.
+    pub(crate) moves: BTreeMap<ShardId, (Proc, Proc)>,
 }
 
 impl World {
@@ -87,8 +95,11 @@ impl World {
 
     /// A shard is given to a router.
     pub(crate) fn grant(&mut self, shard: ShardId, to: Proc) {
-        let epoch = self.control.map.get(&shard).map_or(Epoch(1), |(_, epoch)| Epoch(epoch.0 + 1));
+        let next = u64::from(self.options.tamper != Some(Tamper::SameEpoch));
+        let before = self.control.map.get(&shard);
+        let epoch = before.map_or(Epoch(1), |(_, epoch)| Epoch(epoch.0 + next));
         self.control.map.insert(shard, (to, epoch));
+        self.control.moves.remove(&shard);
         self.note(|| format!("control gives shard {} to {} under {epoch:?}", shard.0, name(to)));
         let edges = self.control.edges.iter().copied().collect();
         self.decide(&Decision::Owner(shard, to, epoch, edges));
@@ -99,16 +110,69 @@ impl World {
         let edges = (0..self.edges.len()).filter(|edge| self.edges[*edge].up).map(End::Edge);
         let ends: Vec<End> = edges.chain(workers.into_iter().map(End::Worker)).collect();
         for end in ends {
-            let delay = self.rng.within(self.plan.control_us);
-            if let Some((at, link)) = self.links.send(End::Control, end, self.now, delay) {
-                let frame = Frame::Control(decision.clone());
-                self.queue.put(at, Event::Frame { from: End::Control, to: end, link, frame });
-            }
+            self.decide_for(end, decision.clone());
+        }
+    }
+
+    fn decide_for(&mut self, end: End, decision: Decision) {
+        let delay = self.rng.within(self.plan.control_us);
+        if let Some((at, link)) = self.links.send(End::Control, end, self.now, delay) {
+            let frame = Frame::Control(decision);
+            self.queue.put(at, Event::Frame { from: End::Control, to: end, link, frame });
+        }
+    }
+
+    /// A shard is to move with its memory.
+    fn plan_move(&mut self, to: Proc) {
+        let shards: Vec<ShardId> = self.control.map.keys().copied().collect();
+        let Some(shard) = self.rng.pick(&shards) else { return };
+        let Some((owner, epoch)) = self.control.map.get(&shard).copied() else { return };
+        let alive = self.control.alive.contains(&owner) && self.control.alive.contains(&to);
+        if owner == to || !alive || self.control.moves.contains_key(&shard) {
+            return;
+        }
+        self.note(|| format!("shard {} is to move from {} to {}", shard.0, name(owner), name(to)));
+        self.control.moves.insert(shard, (owner, to));
+        self.decide_for(End::Worker(owner), Decision::GiveUp(shard));
+        self.queue.put(self.now + 5 * SECOND, Event::MoveEnds(shard, epoch));
+    }
+
+    /// The next owner of a shard answers.
+    pub(crate) fn hand_over(&mut self, by: Proc, shard: ShardId, epoch: Epoch, said: HandOver) {
+        self.note(|| format!("{} of shard {}: {said:?}", name(by), shard.0));
+        let Some((from, to)) = self.control.moves.get(&shard).copied() else { return };
+        if matches!(said, HandOver::Complete)
+            && self.control.map.get(&shard) == Some(&(from, epoch))
+            && self.control.alive.contains(&to)
+        {
+            self.control.moves.remove(&shard);
+            self.moved += 1;
+            return self.grant(shard, to);
+        }
+        self.send(End::Worker(by), End::Worker(from), Frame::HandOver(shard, epoch, said));
+    }
+
+    /// A planned move has had its time.
+    pub(crate) fn move_ends(&mut self, shard: ShardId, epoch: Epoch) {
+        let Some((from, _)) = self.control.moves.get(&shard).copied() else { return };
+        if self.control.map.get(&shard) == Some(&(from, epoch)) {
+            self.control.moves.remove(&shard);
+            self.note(|| format!("shard {} does not move", shard.0));
+            self.decide_for(End::Worker(from), Decision::KeepOn(shard));
         }
     }
 
     /// Somebody hears of a decision.
     pub(crate) fn hears_control(&mut self, end: End, decision: Decision) {
+        if let End::Worker(proc) = end
+            && let Some(until) = self.deaf.get(&proc).copied().filter(|until| *until > self.now)
+        {
+            let (from, frame) = (End::Control, Frame::Control(decision));
+            if let Some((at, link)) = self.links.send(from, end, until, 1) {
+                self.queue.put(at, Event::Frame { from, to: end, link, frame });
+            }
+            return;
+        }
         match (end, decision) {
             (End::Edge(edge), Decision::Owner(shard, owner, epoch, _)) => {
                 self.edge_moved(edge, shard, owner, epoch);
@@ -119,6 +183,8 @@ impl World {
                 if known < epoch {
                     node.map.insert(shard, (owner, epoch));
                 }
+                let waits = self.options.tamper != Some(Tamper::LeaveRebuildEarly);
+                let edges = if waits { edges } else { Vec::new() };
                 let input = if owner == proc {
                     Input::Granted(shard, epoch, edges)
                 } else {
@@ -127,7 +193,9 @@ impl World {
                 self.tell(proc, input);
             }
             (End::Worker(proc), Decision::Gone(edge)) => self.tell(proc, Input::Gone(edge)),
-            (End::Edge(_), Decision::Gone(_)) | (End::Control, _) => {}
+            (End::Worker(proc), Decision::GiveUp(shard)) => self.tell(proc, Input::GiveUp(shard)),
+            (End::Worker(proc), Decision::KeepOn(shard)) => self.tell(proc, Input::KeepOn(shard)),
+            (End::Edge(_) | End::Control, _) => {}
         }
     }
 
@@ -153,10 +221,18 @@ impl World {
         }
         self.note(|| format!("edge {edge} has reported shard {} {epoch:?}", shard.0));
         let (from, to) = (End::Edge(edge), End::Worker(owner));
-        for (shard, frame) in frames {
-            self.send(from, to, Frame::Remote(shard, epoch, frame));
+        let early = self.options.tamper == Some(Tamper::CompleteTooEarly);
+        if early {
+            self.send(from, to, Frame::Complete(complete));
         }
-        self.send(from, to, Frame::Complete(complete));
+        for (shard, mut frame) in frames {
+            if tampered(self.options.tamper, &mut frame) {
+                self.send(from, to, Frame::Remote(shard, epoch, frame));
+            }
+        }
+        if !early {
+            self.send(from, to, Frame::Complete(complete));
+        }
     }
 
     /// A router does not answer control any more.
@@ -175,7 +251,8 @@ impl World {
 
     /// An edge does not answer control any more.
     pub(crate) fn edge_dies(&mut self, edge: NodeId) {
-        if self.control.edges.remove(&edge) {
+        let told = self.options.tamper != Some(Tamper::ForgetDeath);
+        if self.control.edges.remove(&edge) && told {
             self.decide(&Decision::Gone(edge));
         }
     }
@@ -243,6 +320,7 @@ impl World {
             }
             Fault::Stop => self.pause(proc),
             Fault::TakeOver => self.rebalance(proc),
+            Fault::Move => self.plan_move(proc),
             Fault::Away => {
                 self.note(|| format!("{} cannot reach the store", name(proc)));
                 self.away.insert(proc);
@@ -275,6 +353,10 @@ impl World {
         let until = self.now + self.rng.about(5 * SECOND);
         let Some(node) = self.nodes.get_mut(&proc) else { return };
         node.paused_until = until;
+        if self.rng.chance(500) {
+            // What control has said meanwhile comes later.
+            self.deaf.insert(proc, until + self.rng.about(4 * SECOND));
+        }
         self.note(|| format!("{} stands still until {until}", name(proc)));
         let dead = self.now + self.rng.within((SECOND * 3 / 2, 3 * SECOND));
         if dead < until {
@@ -285,6 +367,7 @@ impl World {
     /// Nothing goes wrong in the cluster any more.
     pub(crate) fn heal_cluster(&mut self) {
         self.away.clear();
+        self.deaf.clear();
         let now = self.now;
         self.nodes.values_mut().for_each(|node| node.paused_until = now);
         let all: Vec<Proc> = self.control.alive.iter().copied().collect();
@@ -307,11 +390,24 @@ impl World {
     }
 }
 
+/// What an edge with a defect reports; `false`: nothing.
+fn tampered(tamper: Option<Tamper>, frame: &mut Up) -> bool {
+    match (tamper, frame) {
+        (Some(Tamper::ForgetKept), Up::Kept { .. }) => return false,
+        (Some(Tamper::ForgetKept), Up::Report(report)) => report.taken = report.received,
+        (Some(Tamper::ForgetUnconfirmed), Up::Stanza { .. }) => return false,
+        (Some(Tamper::ForgetMark), Up::Stanza { retry, .. }) => *retry = false,
+        (Some(Tamper::ForgetTaken), Up::Report(report)) => report.recent.clear(),
+        _ => {}
+    }
+    true
+}
+
 /// A frame of an edge in a trace.
 pub(crate) fn up_text(frame: &Up) -> String {
     match frame {
         Up::Report(report) => format!(
-            "report {} {:?} attachment {} handled {} taken {} received {} read to {} recent {:?} {}",
+            "report {} {:?} attachment {} handled {} taken {} got {} read to {} recent {:?} {}",
             conn_text(report.conn),
             report.session,
             report.attachment,

@@ -36,6 +36,8 @@ pub(crate) struct Conn {
     pub(crate) client: usize,
     /// The worker that it speaks to.
     pub(crate) worker: Proc,
+    /// How often it was told what its session means.
+    snapshots: u32,
 }
 
 impl Edge {
@@ -79,7 +81,7 @@ impl World {
         half.challenge(&KEY, account.jid.clone(), xmpp::scram::Hash::Sha256);
         let signature = bytes::Bytes::new();
         half.hear(&Down::Verified { signature, generation: super::accounts::GENERATION });
-        at.conns.insert(slot, Conn { half, client, worker });
+        at.conns.insert(slot, Conn { half, client, worker, snapshots: 0 });
         Some(slot)
     }
 
@@ -129,7 +131,15 @@ impl World {
         let at = &mut self.edges[edge];
         let client = match at.conns.get_mut(&conn.slot).filter(|_| at.id == conn.edge) {
             Some(there) => {
-                let heard = if cluster {
+                let deaf = self.options.tamper == Some(Tamper::StaleSnapshot);
+                if matches!(frame, Down::Snapshot { .. }) && deaf {
+                    there.snapshots += 1;
+                    if there.snapshots > 2 {
+                        return Ok(());
+                    }
+                }
+                let strict = self.options.tamper != Some(Tamper::AcceptOldEpoch);
+                let heard = if cluster && strict {
                     there.half.hear_from(epoch, &frame)
                 } else {
                     there.half.hear(&frame)

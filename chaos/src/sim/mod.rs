@@ -76,6 +76,8 @@ pub struct Outcome {
     pub messages: usize,
     /// Shards that panicked.
     pub fallen: u64,
+    /// Shards that were handed over.
+    pub moved: u64,
     /// Events of the run.
     pub events: u64,
     /// A hash over all that was said: the same for the same seed.
@@ -101,6 +103,8 @@ pub(crate) struct World {
     pub(crate) control: Control,
     /// Workers that cannot reach the store.
     pub(crate) away: BTreeSet<Proc>,
+    /// Workers that hear of nothing that control decides, until then.
+    pub(crate) deaf: BTreeMap<Proc, u64>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) clients: Vec<Client>,
     pub(crate) ledger: Ledger,
@@ -115,6 +119,8 @@ pub(crate) struct World {
     pub(crate) leaving: bool,
     /// Shards that panicked.
     pub(crate) fallen: u64,
+    /// Shards that were handed over.
+    pub(crate) moved: u64,
     pub(crate) trace: Vec<String>,
     pub(crate) events: u64,
     pub(crate) fingerprint: u64,
@@ -132,6 +138,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         violation,
         messages: world.ledger.messages.len(),
         fallen: world.fallen,
+        moved: world.moved,
         trace: world.trace,
         events: world.events,
         fingerprint: world.fingerprint,
@@ -168,6 +175,7 @@ impl World {
             incarnations: [0; ROUTERS as usize],
             control: Control::default(),
             away: BTreeSet::new(),
+            deaf: BTreeMap::new(),
             edges: (0..2).map(Edge::new).collect(),
             clients,
             ledger: Ledger::new(accounts),
@@ -177,6 +185,7 @@ impl World {
             healed: false,
             leaving: false,
             fallen: 0,
+            moved: 0,
             trace: Vec::new(),
             events: 0,
             fingerprint: 0,
@@ -292,6 +301,7 @@ impl World {
             Event::Dead(proc) => self.router_dies(proc),
             Event::EdgeDead(edge) => self.edge_dies(edge),
             Event::Rebalance(proc) => self.rebalance(proc),
+            Event::MoveEnds(shard, epoch) => self.move_ends(shard, epoch),
             Event::LeaseEnds(proc) => self.lease_ends(proc),
             Event::Back(proc) => {
                 self.away.remove(&proc);
@@ -318,6 +328,12 @@ impl World {
             }
             (End::Worker(proc), Frame::Complete(complete)) => {
                 self.tell(proc, session::worker::Input::Complete(complete));
+            }
+            (End::Worker(proc), Frame::Page(page)) => {
+                self.tell(proc, session::worker::Input::Page(page));
+            }
+            (End::Worker(proc), Frame::HandOver(shard, epoch, said)) => {
+                self.tell(proc, session::worker::Input::HandOver(shard, epoch, said));
             }
             (end, Frame::Control(decision)) => self.hears_control(end, decision),
             (End::Edge(edge), Frame::Down(conn, epoch, frame)) => {

@@ -213,6 +213,12 @@ impl World {
             Output::Commit(batch) => self.ask_commit(proc, batch),
             Output::Down(conn, epoch, frame) => return self.down(proc, conn, epoch, frame),
             Output::Between(frame) => self.between(proc, other, frame),
+            Output::Page(page) => {
+                if let Some((_, to)) = self.control.moves.get(&page.shard).copied() {
+                    self.send(End::Worker(proc), End::Worker(to), Frame::Page(page));
+                }
+            }
+            Output::HandOver(shard, epoch, said) => self.hand_over(proc, shard, epoch, said),
             Output::Admin(..) | Output::Note(_) => {}
             Output::Fallen(shard, panic) => {
                 self.note(|| format!("{} loses shard {}: {panic}", name(proc), shard.0));

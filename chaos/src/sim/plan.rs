@@ -29,6 +29,8 @@ pub enum Fault {
     Outage,
     /// A router cannot reach the store for a while, and everybody else can.
     Away,
+    /// A shard moves to another router with its memory.
+    Move,
     /// A router and an edge die at once.
     KillBoth,
     /// A shard panics in one of its next decisions. No seed draws it: [`super::Options::panics`]
@@ -50,7 +52,9 @@ const FAULTS: [Fault; 9] = [
 
 /// In a cluster, `Stop` is a process that stands still and goes on, `TakeOver` a shard that control
 /// gives to another router.
-const CLUSTER_FAULTS: [Fault; 10] = [
+const CLUSTER_FAULTS: [Fault; 12] = [
+    Fault::Move,
+    Fault::Move,
     Fault::WorkerLink,
     Fault::Kill,
     Fault::Kill,

@@ -32,6 +32,7 @@ impl World {
             self.note(|| format!("{} read {number} fails", name(by)));
         }
         let rows = match self.options.tamper {
+            Some(Tamper::ServeWithoutLease) if asks_for_lease(reads) => Ok(kv::Rows::default()),
             Some(Tamper::ForgetClock) => rows.map(|rows| forget_clock(reads, rows)),
             _ => rows,
         };
@@ -173,4 +174,10 @@ fn forget_clock(reads: &Reads, mut rows: kv::Rows) -> kv::Rows {
         }
     }
     rows
+}
+
+fn asks_for_lease(reads: &Reads) -> bool {
+    let (start, end) = session::keys::epochs();
+    let range = kv::Read::Range(kv::RangeRead::new(start, end));
+    reads.list.iter().any(|read| *read == range)
 }

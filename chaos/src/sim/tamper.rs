@@ -30,7 +30,48 @@ pub enum Tamper {
     ForgetLost,
     /// Parcels between workers are confirmed when they are sent.
     ConfirmAtOnce,
+    /// In a cluster: the store says that it is still the owner to whoever asks.
+    ServeWithoutLease,
+    /// In a cluster: a new owner waits for no edge.
+    LeaveRebuildEarly,
+    /// In a cluster: edges hear owners that are none any more.
+    AcceptOldEpoch,
+    /// In a cluster: edges say that clients have taken all that they were given.
+    ForgetKept,
+    /// In a cluster: edges do not send again what is not confirmed.
+    ForgetUnconfirmed,
+    /// In a cluster: edges do not mark what they send again.
+    ForgetMark,
+    /// In a cluster: edges keep what a session meant at first.
+    StaleSnapshot,
+    /// In a cluster: nobody is told that an edge is dead.
+    ForgetDeath,
+    /// In a cluster: edges say that they have reported all before they do.
+    CompleteTooEarly,
+    /// In a cluster: edges do not say what clients have taken of late.
+    ForgetTaken,
+    /// In a cluster: control gives a shard to another owner under the same epoch.
+    SameEpoch,
 }
+
+/// Those that only a cluster has, or has in its own way, and the invariants of which one must find
+/// it.
+pub const CLUSTER: &[(Tamper, &[&str])] = &[
+    (Tamper::AckBeforeCommit, &["acknowledged", "durable"]),
+    (Tamper::IgnoreFences, &["fence"]),
+    (Tamper::LoseQueue, &["prefix", "arrives"]),
+    (Tamper::ServeWithoutLease, &["lease"]),
+    (Tamper::LeaveRebuildEarly, &["resumes", "once"]),
+    (Tamper::AcceptOldEpoch, &["epochs"]),
+    (Tamper::ForgetKept, &["prefix"]),
+    (Tamper::ForgetUnconfirmed, &["arrives", "prefix"]),
+    (Tamper::ForgetMark, &["once"]),
+    (Tamper::StaleSnapshot, &["presence", "arrives"]),
+    (Tamper::ForgetDeath, &["leaks"]),
+    (Tamper::CompleteTooEarly, &["resumes", "once"]),
+    (Tamper::ForgetTaken, &["durable", "repeats"]),
+    (Tamper::SameEpoch, &["fence", "arrives"]),
+];
 
 /// All of them, and the invariants of which one must find it.
 pub const ALL: &[(Tamper, &[&str])] = &[
