@@ -179,13 +179,21 @@ impl Shard {
     /// call.
     pub fn seal(&mut self, op_id: u64) -> Option<Batch> {
         let clock = self.clock(op_id);
-        self.core.commits.seal(clock)
+        let batch = self.core.commits.seal(clock);
+        if batch.is_some() {
+            self.core.op_id = op_id;
+        }
+        batch
     }
 
     /// The batch in flight, under a new id: the first commit is known not to have happened.
     pub fn seal_again(&mut self, op_id: u64) -> Option<Batch> {
         let clock = self.clock(op_id);
-        self.core.commits.again(clock)
+        let batch = self.core.commits.again(clock);
+        if batch.is_some() {
+            self.core.op_id = op_id;
+        }
+        batch
     }
 
     fn clock(&self, op_id: u64) -> Clock {

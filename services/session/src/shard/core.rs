@@ -84,6 +84,8 @@ pub(crate) struct Core {
     /// The steady clock, for whatever is to happen after a while.
     pub(crate) clock: u64,
     pub(crate) last_id: u64,
+    /// The last commit, as the clock row names it.
+    pub(crate) op_id: u64,
     /// Time that the shard has lived through: what passes between two inputs, unless that is
     /// above [`STEP_US`].
     pub(crate) steady_us: u64,
@@ -127,6 +129,7 @@ impl Core {
     ) -> Self {
         let last_id = before.map_or(0, |clock| clock.last);
         let since = before.map_or(0, |clock| clock.since);
+        let op_id = before.map_or(0, |clock| clock.op_id);
         let mut timers = Timers::default();
         // Shards do not sweep all at once.
         timers.set(clock + 30_000_000 + u64::from(id.0) * 1000, Timer::Sweep);
@@ -137,6 +140,7 @@ impl Core {
             now,
             clock,
             last_id,
+            op_id,
             steady_us: 0,
             gap: (last_id.min(since + limits::RETRY_HORIZON_US), 0),
             watched: BTreeSet::new(),

@@ -20,6 +20,7 @@ const VERSION: u8 = 1;
 
 const WINDOW: u8 = 1;
 const SESSION: u8 = 2;
+const CLOCK: u8 = 3;
 
 /// Where a session is said to be that has no connection.
 pub(crate) const NOWHERE: ConnId = ConnId { edge: NodeId { number: 0, incarnation: 0 }, slot: 0 };
@@ -29,6 +30,8 @@ enum Record {
     /// From this shard everything up to a number was taken, sent under an epoch.
     Window(ShardId, Epoch, u64),
     Session(Box<Snapshot>),
+    /// This was the last commit.
+    Clock(u64),
 }
 
 impl Shard {
@@ -65,7 +68,8 @@ impl Shard {
                 .varint(incoming.taken())
                 .finish()
         });
-        let mut records: Vec<Bytes> = windows.collect();
+        let clock = ValueWriter::new(VERSION, 16).u8(CLOCK).varint(self.core.op_id).finish();
+        let mut records: Vec<Bytes> = windows.chain([clock]).collect();
         for jid in self.names() {
             let Some(account) = self.accounts.get(&jid) else { continue };
             let Some(generation) = account.generation() else { continue };
@@ -87,8 +91,14 @@ impl Shard {
         packed(&records)
     }
 
-    /// The owner before has handed these pages over. `false`: one of them cannot be read, and the
-    /// shard is to be rebuilt.
+    /// The hand-over fails, and the shard goes on: its pages are out of date from here on, which
+    /// whoever has them sees by the clock.
+    pub fn keep_on(&mut self) {
+        self.core.commits.prove();
+    }
+
+    /// The owner before has handed these pages over. `false`: one of them cannot be read, or they
+    /// are out of date, and the shard is to be rebuilt.
     pub fn take_over(&mut self, pages: &[Bytes], env: &mut Env<'_>) -> bool {
         let Some(key) = self.core.config.cluster.as_ref().map(|c| c.snapshot_key) else {
             return false;
@@ -100,6 +110,11 @@ impl Shard {
                 Err(RowError) => return false,
             }
         }
+        let op_id = self.core.op_id;
+        let last = |record: &Record| matches!(record, Record::Clock(last) if *last == op_id);
+        if !records.iter().any(last) {
+            return false;
+        }
         let clock = self.core.clock;
         for record in records {
             match record {
@@ -107,6 +122,7 @@ impl Shard {
                     let incoming = Incoming::taken_over(epoch, taken, clock);
                     self.core.windows.incoming.insert(source, incoming);
                 }
+                Record::Clock(_) => {}
                 Record::Session(snapshot) => {
                     let account = snapshot.account.clone();
                     self.work(account, Work::HandedOver(snapshot), env);
@@ -158,6 +174,7 @@ fn read(page: &[u8], key: &[u8; 32]) -> Result<Vec<Record>, RowError> {
                 let source = u16::try_from(record.varint()?).map_err(|_| RowError)?;
                 Record::Window(ShardId(source), Epoch(record.varint()?), record.varint()?)
             }
+            CLOCK => Record::Clock(record.varint()?),
             SESSION => {
                 let snapshot = Snapshot::open(key, record.bytes()?).ok_or(RowError)?;
                 Record::Session(Box::new(snapshot))

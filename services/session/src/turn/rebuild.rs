@@ -42,7 +42,9 @@ impl Turn<'_, '_> {
             return;
         }
         match self.account.session(report.session).map(|session| session.attachment) {
-            Some(known) if self.goes_on(known, &report) => self.attach(&report),
+            Some(known) if self.goes_on(known, &report) && self.is_as_far(&report) => {
+                self.attach(&report);
+            }
             // An edge that has not heard yet that the session goes on elsewhere.
             Some(known) if known > report.attachment => self.turn_off(&report),
             _ => {
@@ -62,6 +64,16 @@ impl Turn<'_, '_> {
     /// on, its edge may not have heard.
     fn goes_on(&self, known: u32, report: &Report) -> bool {
         known == report.attachment || known == 1 && report.attachment == 0
+    }
+
+    /// Whether a session is known as far as its edge knows it. If not, it was handed over too early,
+    /// and its edge knows it better.
+    fn is_as_far(&self, report: &Report) -> bool {
+        self.account.session(report.session).is_some_and(|session| {
+            session.attachment != report.attachment
+                || report.received <= session.outbound.sent
+                    && report.handled <= session.inbound.durable()
+        })
     }
 
     /// A session comes to be here as its edge has it.

@@ -13,7 +13,7 @@ use peer::{Between, Epoch, Page, ShardId};
 
 use super::{Output, Slot, Worker};
 use crate::limits::{HAND_OVER_BYTES_MAX, HAND_OVER_US, PAGES_WINDOW};
-use crate::shard::{self, Env};
+use crate::shard::{self, Env, Shard};
 
 /// A shard that is being given up.
 pub(super) struct Giving {
@@ -117,7 +117,10 @@ impl Worker {
 
     /// Nothing comes of a move: the shard goes on with what it has.
     pub(super) fn keep_on(&mut self, id: ShardId, env: &mut Env<'_>) {
-        if self.giving.remove(&id).is_some() {
+        if let Some(giving) = self.giving.remove(&id) {
+            if giving.pages.is_some() {
+                self.step(id, Shard::keep_on);
+            }
             self.give(id, shard::Input::Timeout, env);
             self.go_on(id, env);
         }
