@@ -251,8 +251,7 @@ impl World {
 
     /// An edge does not answer control any more.
     pub(crate) fn edge_dies(&mut self, edge: NodeId) {
-        let told = self.options.tamper != Some(Tamper::ForgetDeath);
-        if self.control.edges.remove(&edge) && told {
+        if self.control.edges.remove(&edge) {
             self.decide(&Decision::Gone(edge));
         }
     }
@@ -394,7 +393,7 @@ impl World {
 fn tampered(tamper: Option<Tamper>, frame: &mut Up) -> bool {
     match (tamper, frame) {
         (Some(Tamper::ForgetKept), Up::Kept { .. }) => return false,
-        (Some(Tamper::ForgetKept), Up::Report(report)) => report.taken = report.received,
+        (Some(Tamper::ForgetKept), Up::Report(report)) => report.received = report.taken,
         (Some(Tamper::ForgetUnconfirmed), Up::Stanza { .. }) => return false,
         (Some(Tamper::ForgetMark), Up::Stanza { retry, .. }) => *retry = false,
         (Some(Tamper::ForgetTaken), Up::Report(report)) => report.recent.clear(),

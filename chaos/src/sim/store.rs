@@ -179,5 +179,5 @@ fn forget_clock(reads: &Reads, mut rows: kv::Rows) -> kv::Rows {
 fn asks_for_lease(reads: &Reads) -> bool {
     let (start, end) = session::keys::epochs();
     let range = kv::Read::Range(kv::RangeRead::new(start, end));
-    reads.list.iter().any(|read| *read == range)
+    reads.list.contains(&range)
 }

@@ -36,7 +36,7 @@ pub enum Tamper {
     LeaveRebuildEarly,
     /// In a cluster: edges hear owners that are none any more.
     AcceptOldEpoch,
-    /// In a cluster: edges say that clients have taken all that they were given.
+    /// In a cluster: edges do not say what clients were given and have not taken.
     ForgetKept,
     /// In a cluster: edges do not send again what is not confirmed.
     ForgetUnconfirmed,
@@ -44,8 +44,6 @@ pub enum Tamper {
     ForgetMark,
     /// In a cluster: edges keep what a session meant at first.
     StaleSnapshot,
-    /// In a cluster: nobody is told that an edge is dead.
-    ForgetDeath,
     /// In a cluster: edges say that they have reported all before they do.
     CompleteTooEarly,
     /// In a cluster: edges do not say what clients have taken of late.
@@ -67,7 +65,6 @@ pub const CLUSTER: &[(Tamper, &[&str])] = &[
     (Tamper::ForgetUnconfirmed, &["arrives", "prefix"]),
     (Tamper::ForgetMark, &["once"]),
     (Tamper::StaleSnapshot, &["presence", "arrives"]),
-    (Tamper::ForgetDeath, &["leaks"]),
     (Tamper::CompleteTooEarly, &["resumes", "once"]),
     (Tamper::ForgetTaken, &["durable", "repeats"]),
     (Tamper::SameEpoch, &["fence", "arrives"]),

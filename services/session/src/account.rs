@@ -78,9 +78,9 @@ pub(crate) struct Inbox {
     pub(crate) open: BTreeSet<u64>,
     /// Above the first id and up to the second there may be messages that are not in `open`.
     pub(crate) unread: Option<(u64, u64)>,
-    /// Within that part, above the first id and up to the second one `open` says everything: the
-    /// cursor's row did.
-    settled: Option<(u64, u64)>,
+    /// Within that part, above the first id of these and up to the second one `open` says
+    /// everything: so did the cursor's row of an owner before.
+    settled: Vec<(u64, u64)>,
     /// Messages of that part that were taken, as far as there is room to remember.
     done: BTreeSet<u64>,
     /// Up to here the cursor's row says something.
@@ -142,14 +142,14 @@ impl Inbox {
         // Of what is above a list that is cut nothing is said.
         let cut = ids.next().and_then(|_| open.last().copied());
         let head = cut.unwrap_or(self.head).max(self.cursor);
-        // Of two parts that were not read, the row speaks of the first, and not of what is above.
-        let head = self.settled.map_or(head, |(_, known)| head.min(known).max(self.cursor));
         self.told = head;
-        let end = self.settled.map_or(head, |(end, _)| end.min(head));
-        let unread = self.unread.map(|(from, to)| (from.max(self.cursor), to.min(end)));
+        let unread = self.unread.map(|(from, to)| (from.max(self.cursor), to.min(head)));
         let unread = unread.filter(|(from, to)| from < to);
+        let parts = self.settled.iter().filter(|_| unread.is_some());
+        let parts = parts.map(|(end, known)| (*end.max(&self.cursor), *known.min(&head)));
+        let settled = parts.filter(|(end, known)| end < known).collect();
         let done = self.done.range(self.cursor + 1..=head.max(self.cursor + 1)).copied().collect();
-        Cursor { taken: self.cursor, head, unread, done, open, spent: passing.spent() }
+        Cursor { taken: self.cursor, head, unread, settled, done, open, spent: passing.spent() }
     }
 
     /// A session has read everything that waits, above one id and up to another: what of it nobody
@@ -160,7 +160,7 @@ impl Inbox {
             return;
         };
         self.unread = (up_to < to).then_some((from.max(up_to), to));
-        self.settled.take_if(|(_, known)| *known <= up_to);
+        self.settled.retain(|(_, known)| *known > up_to);
         self.done = self.done.split_off(&(up_to + 1));
         let known = self.open.first().map_or(self.head, |first| first - 1);
         let cursor = known.min(self.unread.map_or(u64::MAX, |(from, _)| from));
@@ -181,7 +181,7 @@ impl Inbox {
 
     fn in_unread(&self, id: u64) -> bool {
         self.unread.is_some_and(|(from, to)| from < id && id <= to)
-            && !self.settled.is_some_and(|(end, known)| end < id && id <= known)
+            && !self.settled.iter().any(|(end, known)| *end < id && id <= *known)
     }
 }
 
@@ -274,7 +274,9 @@ impl Account {
             return Ok(Vec::new());
         }
         let cursor = found.value(1).map(|value| Cursor::decode(value)).transpose()?;
-        let Cursor { taken, head: known, unread, done, open, spent } = cursor.unwrap_or_default();
+        let Cursor { taken, head: known, unread, settled, done, open, spent } =
+            cursor.unwrap_or_default();
+        self.inbox.settled = settled;
         let head = found.rows(3).first().and_then(|row| crate::keys::log_id(&row.key)).unwrap_or(0);
         self.inbox.cursor = taken;
         self.inbox.head = head.max(known);
@@ -283,7 +285,10 @@ impl Account {
         self.inbox.open = open.into_iter().collect();
         self.inbox.done = done.into_iter().collect();
         self.inbox.unread = if head > known {
-            self.inbox.settled = unread.map(|(_, to)| (to, known)).filter(|(to, _)| *to < known);
+            let latest = unread.map(|(_, to)| (to, known)).filter(|(to, _)| *to < known);
+            self.inbox.settled.extend(latest);
+            let many = self.inbox.settled.len().saturating_sub(limits::SETTLED_MAX);
+            self.inbox.settled.drain(..many);
             Some((unread.map_or(known, |(from, _)| from), head))
         } else {
             unread

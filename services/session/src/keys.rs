@@ -116,7 +116,7 @@ pub fn epoch(shard: ShardId) -> Key {
 
 /// First and last-exclusive key of the fences of all shards.
 pub fn epochs() -> (Key, Key) {
-    (Bytes::from_static(b"f"), Bytes::from_static(b"f\xff\xff"))
+    (Bytes::from_static(b"f"), Bytes::from_static(&[b'f' + 1]))
 }
 
 /// The shard whose fence a key is, or `None` if it is not one.

@@ -56,6 +56,10 @@ pub const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Rounds of `Again` that a module may ask for in one decision.
 pub const ROUNDS_MAX: usize = 3;
 
+/// Parts of a log of which an account knows all, between parts of which it does not: each owner
+/// that dies while nobody reads leaves one. Of the oldest it is forgotten.
+pub const SETTLED_MAX: usize = 8;
+
 /// Rows of the log that one page of a catch-up reads.
 pub const FEED_ROWS: u32 = 50;
 

@@ -50,7 +50,7 @@ impl Known {
     /// Whether it is the row of a message that this account sent in a session before. One that says
     /// the same and was sent in this session is another one.
     pub(crate) fn was_sent(&self, key: IngestKey) -> bool {
-        self.outgoing && self.key.hash == key.hash && self.key.session != key.session
+        self.outgoing && self.key.hash == key.hash && before(self.key, key)
     }
 
     /// Whether it is the row of this very stanza, written by an owner before.
@@ -68,11 +68,17 @@ impl Known {
             (retry || parcel.retried == Retried::Perhaps)
                 && parcel.stanza.id.is_some()
                 && self.key.hash == key.hash
-                && self.key.session != key.session
+                && before(self.key, key)
                 && self.from == siphash_1_3(hash, from.bare_str().as_bytes())
         };
         !self.outgoing && (self.key == key || resent())
     }
+}
+
+/// Whether a stanza came in another session than one that comes now, or on another connection of
+/// it.
+fn before(known: IngestKey, now: IngestKey) -> bool {
+    (known.session, known.attachment) != (now.session, now.attachment)
 }
 
 impl Recent {

@@ -172,7 +172,10 @@ pub struct Cursor {
     pub head: u64,
     /// First exception: above the first id and up to the second one nothing is known...
     pub unread: Option<(u64, u64)>,
-    /// ... except that these were taken.
+    /// ... except that above the first id of these pairs and up to the second all is known after
+    /// all...
+    pub settled: Vec<(u64, u64)>,
+    /// ... and that these were taken.
     pub done: Vec<u64>,
     /// Second exception: these were not taken.
     pub open: Vec<u64>,
@@ -201,6 +204,10 @@ impl Cursor {
         for id in &self.spent {
             w = w.varint(*id);
         }
+        w = w.varint(2 * self.settled.len() as u64);
+        for (from, to) in &self.settled {
+            w = w.varint(from - self.taken).varint(to - self.taken);
+        }
         w.finish()
     }
 
@@ -223,7 +230,11 @@ impl Cursor {
             Ok::<_, RowError>(ids)
         };
         let (done, open, spent) = (list(taken)?, list(taken)?, list(0)?);
-        Ok(Self { taken, head, unread: (from < to).then_some((from, to)), done, open, spent })
+        // Rows of before it was said do not say it.
+        let settled = list(taken).unwrap_or_default();
+        let settled = settled.as_chunks().0.iter().map(|[from, to]| (*from, *to)).collect();
+        let unread = (from < to).then_some((from, to));
+        Ok(Self { taken, head, unread, settled, done, open, spent })
     }
 }
 
@@ -427,6 +438,7 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let whole = Cursor {
+            settled: vec![((1 << 50) + 12, (1 << 50) + 14)],
             taken: 1 << 50,
             head: (1 << 50) + 90,
             unread: Some(((1 << 50) + 10, (1 << 50) + 20)),

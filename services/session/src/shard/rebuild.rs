@@ -130,6 +130,6 @@ mod tests {
         }
         assert!(rebuild.bytes > limits::REBUILD_BYTES_MAX);
         assert!(rebuild.bytes - bind().weight() <= limits::REBUILD_BYTES_MAX);
-        assert!(matches!(rebuild.park(account, bind()), Parked::Refused(_)));
+        assert!(matches!(rebuild.park(account.clone(), bind()), Parked::Refused(_)));
     }
 }

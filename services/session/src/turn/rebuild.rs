@@ -5,6 +5,7 @@ use peer::{ConnId, Down, Report, SessionId};
 use xmpp::error::StreamCondition;
 
 use super::Turn;
+use crate::limits;
 use crate::session::{Managed, Released, Session};
 use crate::shard::{NOWHERE, Timer};
 use crate::snapshot::Snapshot;
@@ -66,8 +67,8 @@ impl Turn<'_, '_> {
         known == report.attachment || known == 1 && report.attachment == 0
     }
 
-    /// Whether a session is known as far as its edge knows it. If not, it was handed over too early,
-    /// and its edge knows it better.
+    /// Whether a session is known as far as its edge knows it. If not, it was handed over too
+    /// early, and its edge knows it better.
     fn is_as_far(&self, report: &Report) -> bool {
         self.account.session(report.session).is_some_and(|session| {
             session.attachment != report.attachment
@@ -118,9 +119,14 @@ impl Turn<'_, '_> {
         row.queue = queued.collect();
         let id = row.id;
         self.restore(row);
+        let resends_until = self.core.steady_us + limits::RESENT_US;
         let session = self.account.session_mut(id)?;
         session.stored = false;
         session.managed = managed;
+        if report.lost {
+            // Its client may have gone on with it on an edge that is dead.
+            session.resends_until = resends_until;
+        }
         if session.priority().is_none_or(|priority| priority < 0) {
             session.outbound.feed = None;
         }
@@ -184,7 +190,9 @@ impl Turn<'_, '_> {
     /// The owner before has handed a session over. It waits for its edge to say where it is, as one
     /// that has lost its socket.
     pub(super) fn handed_over(&mut self, snapshot: Snapshot) {
-        let Snapshot { conn, generation, managed, row, .. } = snapshot;
+        let Snapshot { conn, generation, managed, mut row, .. } = snapshot;
+        // The time of day of the owner before may be another one.
+        row.lost_us = self.core.now;
         let id = row.id;
         let stored = self.account.row.as_deref();
         let valid = stored.is_some_and(|row| row.generation == generation && !row.disabled);

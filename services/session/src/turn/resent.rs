@@ -110,7 +110,7 @@ impl Turn<'_, '_> {
     /// Which rows are those of a message from a client.
     fn sought(&self, event: &Event, key: IngestKey) -> Sought {
         let own = event.own_session().is_some_and(|id| self.resends(id));
-        Sought { key, retry: event.retry, resent: own && event.stanza.id.is_some() }
+        Sought { key, resent: own && event.stanza.id.is_some() }
     }
 
     fn look_back(&mut self, count: Count, event: Event, range: RangeRead) {
@@ -197,14 +197,12 @@ impl Turn<'_, '_> {
 /// The message whose row is looked for in its sender's log.
 struct Sought {
     key: IngestKey,
-    /// An owner before may have written it.
-    retry: bool,
     /// Its client may have sent it in a session before.
     resent: bool,
 }
 
 impl Sought {
     fn is_it(&self, known: &Known) -> bool {
-        self.retry && known.was_decided(self.key) || self.resent && known.was_sent(self.key)
+        known.was_decided(self.key) || self.resent && known.was_sent(self.key)
     }
 }
