@@ -16,7 +16,7 @@ use stream::c2s::C2s;
 
 use crate::core::Core;
 use crate::driver::Times;
-use crate::edge::Shared;
+use crate::edge::{Drain, Shared};
 use crate::hub::Post;
 use crate::inbox::{Inbox, Mail};
 use crate::link::Detached;
@@ -56,7 +56,8 @@ impl Berth {
 
     /// The core to which a connection on core `here` should go. Says so once.
     pub(crate) fn elsewhere(&mut self, here: u16) -> Option<u16> {
-        if self.settled || !self.is_session {
+        let drains = self.shared.drain.state() != Drain::Serving;
+        if self.settled || !self.is_session || drains {
             return None;
         }
         self.settled = true;

@@ -77,7 +77,9 @@ impl Core {
 /// Serves until the edge is drained and the last connection of this core is gone.
 pub(crate) async fn run(shared: Arc<Shared>, listeners: Listeners) -> io::Result<()> {
     let core = Rc::new(Core::new(listeners.core(), shared));
-    let mut accepting = vec![spawn_local(driver::welcome(Rc::clone(&core)))];
+    // Until the core ends: who is on its way when the drain begins is told so here.
+    let welcoming = spawn_local(driver::welcome(Rc::clone(&core)));
+    let mut accepting = Vec::new();
     for (listener, entry) in listeners.into_sockets() {
         let listener = TcpListener::from_std(listener)?;
         accepting.push(spawn_local(accept(Rc::clone(&core), listener, entry)));
@@ -89,6 +91,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Listeners) -> io::Result
         if core.shared.drain.state() != Drain::Serving {
             accepting.drain(..).for_each(|task: JoinHandle<()>| task.abort());
             if core.live.get() == 0 {
+                welcoming.abort();
                 if let Some(dock) = core.dock() {
                     dock.close();
                 }
