@@ -73,12 +73,30 @@ pub fn format(time_us: u64) -> String {
     let (days, of_day) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
     let (year, month, day) = date_of(days);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let fraction = match micros {
-        0 => String::new(),
-        _ if micros.is_multiple_of(1000) => format!(".{:03}", micros / 1000),
-        _ => format!(".{micros:06}"),
-    };
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+    // By hand: a page of an archive has fifty of them, and formatting costs ten times as much.
+    let mut text = String::with_capacity("2002-09-10T23:08:25.000000Z".len());
+    digits(&mut text, year, 4);
+    for (before, number) in [('-', month), ('-', day), ('T', hour), (':', minute), (':', second)] {
+        text.push(before);
+        digits(&mut text, number, 2);
+    }
+    if micros > 0 {
+        text.push('.');
+        match micros.is_multiple_of(1000) {
+            true => digits(&mut text, micros / 1000, 3),
+            false => digits(&mut text, micros, 6),
+        }
+    }
+    text.push('Z');
+    text
+}
+
+/// Writes the last `width` digits of a number.
+fn digits(text: &mut String, number: u64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10u64.pow(place) % 10;
+        text.push(char::from(b'0' + digit as u8));
+    }
 }
 
 /// What is not read yet.

@@ -10,7 +10,9 @@ pub const ID_BYTES: usize = 16;
 /// Writes the id of an archived message as text: lower case hexadecimal of fixed width, so that
 /// texts sort as the numbers do. To everyone else it is opaque.
 pub fn format(id: u64) -> String {
-    format!("{id:016x}")
+    // By hand, as `datetime::format`.
+    let digit = |place: u32| char::from(b"0123456789abcdef"[(id >> (4 * place) & 15) as usize]);
+    (0..16).rev().map(digit).collect()
 }
 
 /// Reads what [`format`] wrote, and nothing else: each id has one text.

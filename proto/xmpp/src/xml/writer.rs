@@ -36,6 +36,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// A writer with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Writer {
+        Writer { out: Vec::with_capacity(bytes), ..Writer::default() }
+    }
+
     /// Begins an element in the namespace of the one around it.
     pub fn start(&mut self, name: &'static str) -> &mut Writer {
         self.begin(name, None);

@@ -144,9 +144,13 @@ fn give(query: &Query, event: &Event, cx: &Cx<'_>, out: &mut Outcome) -> Verdict
     Verdict::Done
 }
 
+/// About what a result adds to what its message says.
+const RESULT_BYTES: usize = 400;
+
 /// One message of a page, straight from its row (§4.2).
 fn write_result(id: u64, row: &LogRow<'_>, queryid: Option<&str>) -> bytes::Bytes {
-    let mut out = Writer::new();
+    let heads = row.from.len() + row.to.len() + row.id.map_or(0, str::len);
+    let mut out = Writer::with_capacity(RESULT_BYTES + heads + row.body.len());
     out.start_ns("result", ns::MAM).attr_opt("queryid", queryid).attr("id", &ids::format(id));
     forward::write(&mut out, Some(id), |out| {
         out.start_ns("message", ns::CLIENT)
