@@ -43,7 +43,7 @@ fn chat() -> Frame {
         number: NOW,
         prev: 0,
         retry: false,
-        parcel: Parcel { to, stanza, ingest, retried: Retried::No },
+        parcel: Parcel { to, stanza, ingest, retried: Retried::No, probes: false },
     }))
 }
 

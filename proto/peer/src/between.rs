@@ -85,6 +85,16 @@ pub struct Parcel {
     /// Whether this may be a stanza that its client sent before (XEP-0198 §5, after a failed
     /// resumption).
     pub retried: Retried,
+    /// The stanza is a resource's first presence, and stands for the probe too that would follow it
+    /// to this recipient (RFC 6121 §4.2.2 and §4.3.1).
+    pub probes: bool,
+}
+
+impl Parcel {
+    /// A stanza that the server made, or passes on without a row.
+    pub fn new(to: Jid, stanza: Stanza) -> Self {
+        Self { to, stanza, ingest: None, retried: Retried::No, probes: false }
+    }
 }
 
 /// Whether the client itself may have sent this stanza before, in a session that was lost.

@@ -162,11 +162,12 @@ prop_compose! {
         stanza in stanza(),
         ingest in option::of((session(), any::<(u32, u64, u64)>())),
         retried in select(vec![Retried::No, Retried::Perhaps]),
+        probes in any::<bool>(),
     ) -> Parcel {
         let ingest = ingest.map(|(session, (attachment, number, hash))| {
             IngestKey { session, attachment, number, hash }
         });
-        Parcel { to, stanza, ingest, retried }
+        Parcel { to, stanza, ingest, retried, probes }
     }
 }
 

@@ -43,6 +43,8 @@ pub fn priority(presence: &Body) -> Result<i8, Condition> {
 pub enum Effect<'a> {
     /// The presence goes to this contact: [`copy`] from the full JID to the contact's bare JID.
     Contact(&'a str),
+    /// The same, and the contact is asked for its presence, in one parcel.
+    ContactAndProbe(&'a str),
     /// The presence goes to each available resource of the account, to this one too (§4.2.2,
     /// §4.4.2, §4.5.2).
     Own,
@@ -82,7 +84,7 @@ pub fn effects<'a>(
 
     let states = move |wanted: bool| roster.states().filter(move |_| wanted);
     let contacts = states(broadcast).filter(|(_, state)| state.from());
-    let asked = states(initial).filter(|(_, state)| state.to());
+    let asked = states(initial).filter(|(_, state)| state.to() && !state.from());
     let pending = states(initial).filter(|(_, state)| state.pending_out());
     let requests = roster.requests().filter(move |_| initial);
     // Who gets the broadcast needs no second copy; but without a broadcast there is no first.
@@ -91,7 +93,10 @@ pub fn effects<'a>(
         .filter(move |to| gone && !(broadcast && roster.state(to.bare_str()).from()));
 
     contacts
-        .map(|(contact, _)| Effect::Contact(contact))
+        .map(move |(contact, state)| match initial && state.to() {
+            true => Effect::ContactAndProbe(contact),
+            false => Effect::Contact(contact),
+        })
         .chain(told.map(Effect::Directed))
         .chain(broadcast.then_some(Effect::Own))
         .chain(initial.then_some(Effect::Others))

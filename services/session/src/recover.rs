@@ -101,7 +101,7 @@ fn drive_on(core: &mut Core, mut trace: Trace) {
         let Some(to) = stanza.to.clone() else { continue };
         // The recipient may have it from a session before this one, if it was sent again already.
         let retried = Retried::Perhaps;
-        let parcel = Parcel { to: to.to_bare(), stanza, ingest: Some(key), retried };
+        let parcel = Parcel { to: to.to_bare(), stanza, ingest: Some(key), retried, probes: false };
         core.send(parcel, Origin::Recovery(id), 0, true);
     }
     // The rows that were found may be of a batch that is not durable yet.

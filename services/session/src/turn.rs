@@ -17,7 +17,7 @@ mod stop;
 
 pub(crate) use self::stop::session_row;
 
-use peer::{ConnId, Down, Parcel, Retried, SessionId, Up};
+use peer::{ConnId, Down, Parcel, SessionId, Up};
 use xmpp::error::{Condition, StanzaError};
 use xmpp::jid::Jid;
 use xmpp::stanza::{Kind, PresenceType, Stanza};
@@ -214,6 +214,15 @@ impl Turn<'_, '_> {
     /// Sends a stanza that the server made or passes on, without anybody's progress depending on
     /// it.
     pub(crate) fn route(&mut self, stanza: Stanza) {
+        self.route_as(stanza, false);
+    }
+
+    /// Sends a first presence that also asks for that of its recipient.
+    pub(crate) fn route_probing(&mut self, stanza: Stanza) {
+        self.route_as(stanza, true);
+    }
+
+    fn route_as(&mut self, stanza: Stanza, probes: bool) {
         let Some(to) = stanza.to.clone() else { return };
         if !self.core.config.serves(&to) {
             self.bounce(&stanza, Condition::RemoteServerNotFound);
@@ -226,7 +235,7 @@ impl Turn<'_, '_> {
             // Nobody is told of lost presence or answers; who asks for something is.
             return self.bounce(&stanza, Condition::ResourceConstraint);
         }
-        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        let parcel = Parcel { probes, ..Parcel::new(to, stanza) };
         self.pass(parcel, Origin::None, false, false);
     }
 

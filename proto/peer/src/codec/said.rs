@@ -67,7 +67,6 @@ wire_enum!(ResumeRefusal {
     2 => HandledCountTooHigh { sent },
     3 => InternalServerError,
 });
-wire_enum!(Retried { 0 => No, 1 => Perhaps });
 
 /// By name: the list is the RFC's, and rare frames may be long.
 impl Wire for StreamCondition {
@@ -80,8 +79,31 @@ impl Wire for StreamCondition {
     }
 }
 
-// The recipient after the stanza, whose `to` it is the bare form of.
-wire_struct!(Parcel { ingest, retried, stanza, to });
+const RESENT: u8 = 1;
+const PROBES: u8 = 2;
+
+/// The recipient after the stanza, whose `to` it is the bare form of.
+impl Wire for Parcel {
+    fn put(&self, out: &mut Out<'_>) {
+        let Self { ingest, retried, probes, stanza, to } = self;
+        let resent = if *retried == Retried::Perhaps { RESENT } else { 0 };
+        out.put(ingest);
+        out.raw(&[resent | if *probes { PROBES } else { 0 }]);
+        out.put(stanza);
+        out.put(to);
+    }
+
+    fn take(from: &mut Take<'_>) -> Result<Self, BadFrame> {
+        let ingest = from.take()?;
+        let marks = from.byte()?;
+        if marks > RESENT | PROBES {
+            return Err(BadFrame::Choice);
+        }
+        let retried = if marks & RESENT != 0 { Retried::Perhaps } else { Retried::No };
+        let probes = marks & PROBES != 0;
+        Ok(Self { ingest, retried, probes, stanza: from.take()?, to: from.take()? })
+    }
+}
 
 const PASS: u8 = 0;
 const ACK: u8 = 1;

@@ -166,7 +166,7 @@ pub(crate) fn betweens() -> Vec<(&'static str, Frame)> {
     let (source_epoch, target_epoch) = (Epoch(5), Epoch(9));
     let ingest = IngestKey { session: session(), attachment: 2, number: 1000, hash: 0xfeed };
     let pass = |to: &str, ingest, retried, retry| {
-        let parcel = Parcel { to: jid(to), stanza: chat(), ingest, retried };
+        let parcel = Parcel { to: jid(to), stanza: chat(), ingest, retried, probes: false };
         let (number, prev) = (1_700_000_000_000_000, 1_699_999_999_999_000);
         Between::Pass(Pass {
             source,

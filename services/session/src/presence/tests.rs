@@ -65,6 +65,7 @@ fn script(before: Option<i8>, after: Option<i8>, directed: &Directed) -> String 
     let words: Vec<_> = effects(before, after, &roster, directed)
         .map(|effect| match effect {
             Effect::Contact(to) => format!("to {}", name(to)),
+            Effect::ContactAndProbe(to) => format!("to and probe {}", name(to)),
             Effect::Own => "own".to_owned(),
             Effect::Others => "others".to_owned(),
             Effect::Probe(to) => format!("probe {}", name(to)),
@@ -83,8 +84,7 @@ fn script(before: Option<i8>, after: Option<i8>, directed: &Directed) -> String 
 #[test]
 fn what_a_change_of_presence_does() {
     let nobody = Directed::default();
-    let initial =
-        "to both, to from, own, others, probe both, probe to, ask asked, request of asker";
+    let initial = "to and probe both, to from, own, others, probe to, ask asked, request of asker";
     assert_eq!(script(None, Some(0), &nobody), format!("{initial}, inbox"));
     assert_eq!(script(None, Some(-1), &nobody), initial, "messages are not wanted");
     assert_eq!(script(Some(0), Some(5), &nobody), "to both, to from, own");

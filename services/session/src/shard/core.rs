@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kv::Reads;
 use peer::{
-    Ack, Between, BindRefusal, ConnId, Down, Epoch, NodeId, Parcel, Pass, Retried, SessionId,
-    ShardId, Up, shard_of,
+    Ack, Between, BindRefusal, ConnId, Down, Epoch, NodeId, Parcel, Pass, SessionId, ShardId, Up,
+    shard_of,
 };
 use xmpp::error::{Condition, StreamCondition};
 use xmpp::jid::Jid;
@@ -329,8 +329,7 @@ impl Core {
                     && let Some(to) = answer.to.as_ref().map(Jid::to_bare)
                     && self.config.serves(&to)
                 {
-                    let retried = Retried::No;
-                    let parcel = Parcel { to, stanza: answer, ingest: None, retried };
+                    let parcel = Parcel::new(to, answer);
                     self.send(parcel, Origin::None, 0, false);
                 }
                 self.decided(arrival.origin, 0);

@@ -222,7 +222,7 @@ impl<O> Windows<O> {
 
 #[cfg(test)]
 mod tests {
-    use peer::{Parcel, Retried};
+    use peer::Parcel;
     use xmpp::jid::Jid;
     use xmpp::stanza::{Kind, MessageType, Stanza};
     use xmpp::text::Text;
@@ -234,7 +234,7 @@ mod tests {
         let mut stanza = Stanza::new(Kind::Message(MessageType::Chat));
         stanza.id = Some(Text::from("i".repeat(id)));
         let to = Jid::parse("romeo@montague.example").expect("a JID");
-        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        let parcel = Parcel::new(to, stanza);
         let (source, target) = (ShardId(1), ShardId(2));
         Pass {
             source,

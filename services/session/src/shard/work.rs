@@ -132,7 +132,6 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use peer::Retried;
     use xmpp::stanza::{IqType, Kind, Stanza};
     use xmpp::xml::Body;
 
@@ -143,7 +142,7 @@ mod tests {
         let body = format!("<q>{}</q>", "x".repeat(bytes));
         stanza.body = Body::parse(body.as_bytes()).expect("a body");
         let to = Jid::parse("bob@a").expect("a JID");
-        let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+        let parcel = Parcel::new(to, stanza);
         let origin = Arrived::Here(Origin::None);
         Work::Parcel(Arrival { parcel, retry: false, origin })
     }

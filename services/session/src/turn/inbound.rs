@@ -15,6 +15,7 @@ use super::modules::Flow;
 use crate::account::State;
 use crate::delivery::{self, Action, Addressee, Resource, Targets};
 use crate::module::{Event, Phase, Sender};
+use crate::presence;
 use crate::recent::Known;
 use crate::rows::LogRow;
 use crate::session::InLog;
@@ -237,6 +238,11 @@ impl Turn<'_, '_> {
             Action::Subscription => self.subscription_in(kind, &stanza),
             Action::Probe => self.answer_probe(&stanza),
             _ => {}
+        }
+        if arrival.parcel.probes
+            && let Some(from) = &stanza.from
+        {
+            self.answer_probe(&presence::probe(from, &self.account.jid));
         }
         self.core.decided(arrival.origin, self.account.dirty);
     }

@@ -111,7 +111,7 @@ impl Turn<'_, '_> {
         let known = self.resends(id) && stanza.id.is_some();
         let retried = if known { Retried::Perhaps } else { Retried::No };
         let early = event.stored.is_some();
-        let parcel = Parcel { to, stanza, ingest: event.ingest, retried };
+        let parcel = Parcel { to, stanza, ingest: event.ingest, retried, probes: false };
         let origin = Origin::Stanza(self.account.jid.clone(), id, count);
         self.pass(parcel, origin, early, event.retry);
     }

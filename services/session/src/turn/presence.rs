@@ -1,7 +1,7 @@
 //! Presence (RFC 6121 §4) and subscriptions (§3): carrying out what `presence` and `subscription`
 //! list.
 
-use peer::{Parcel, Retried, SessionId};
+use peer::{Parcel, SessionId};
 use xmpp::error::Condition;
 use xmpp::jid::Jid;
 use xmpp::stanza::{PresenceType, Stanza};
@@ -16,6 +16,7 @@ use crate::subscription::{Audience, Change, Effect, Verb};
 /// What follows from a change of presence, taken out of the roster so that the account can act.
 enum Follows {
     Copy(Jid),
+    CopyAndProbe(Jid),
     Own,
     Others,
     Probe(Jid),
@@ -65,6 +66,9 @@ impl Turn<'_, '_> {
         for one in follows {
             match one {
                 Follows::Copy(to) => self.route(presence::copy(stanza, &full, &to)),
+                Follows::CopyAndProbe(to) => {
+                    self.route_probing(presence::copy(stanza, &full, &to));
+                }
                 Follows::Own => self.tell_own(id, stanza, after.is_some()),
                 Follows::Others => self.tell_of_others(id, &full),
                 Follows::Probe(to) => {
@@ -217,7 +221,7 @@ impl Turn<'_, '_> {
     pub(super) fn send_subscription(&mut self, contact: &Jid, stanza: Stanza, origin: Origin) {
         if self.core.config.serves(contact) && contact.local().is_some() {
             let to = contact.clone();
-            let parcel = Parcel { to, stanza, ingest: None, retried: Retried::No };
+            let parcel = Parcel::new(to, stanza);
             self.pass(parcel, origin, false, SERVER_MADE);
         }
     }
@@ -305,9 +309,11 @@ impl Turn<'_, '_> {
 }
 
 fn follows(effect: presence::Effect<'_>) -> Option<Follows> {
-    let jid = |text: &str| Jid::parse(text).ok();
+    // The roster has it as it was normalised.
+    let jid = |text: &str| Jid::trusted(text).ok();
     Some(match effect {
         presence::Effect::Contact(to) => Follows::Copy(jid(to)?),
+        presence::Effect::ContactAndProbe(to) => Follows::CopyAndProbe(jid(to)?),
         presence::Effect::Directed(to) => Follows::Copy(to.clone()),
         presence::Effect::Own => Follows::Own,
         presence::Effect::Others => Follows::Others,
