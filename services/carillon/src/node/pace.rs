@@ -5,7 +5,7 @@
 //! caches cold. So a core whose waits are short looks at its sockets once each [`REST_US`], and
 //! finds several events at once, as a network card does that gathers packets before it interrupts.
 //! A core at leisure looks at once, and one that has work does not wait at all: neither is slower
-//! (decision 0015).
+//! (decision 0019).
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
