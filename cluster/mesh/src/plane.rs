@@ -10,6 +10,7 @@ use peer::{Frame, NodeId, NodeSaid};
 
 use crate::authority::key_fingerprint;
 use crate::join::{Admission, Admitted, Admitting, JoinRefusal, TokenHash, TokenId, Wanted};
+use crate::link::Peer;
 use crate::raft::{ControlError, Copied, Follower, Replica, Seat, StateMachine};
 use crate::{NodeName, Role, Roles};
 
@@ -67,6 +68,28 @@ impl StateMachine for Plane {
             let _ = codec::encode(&about_the_map(said), self.state.version(), &mut news);
         }
         Some(news)
+    }
+
+    /// A node speaks for itself: that it starts and that it stops. A router also says how the moves
+    /// of its shards went.
+    fn may_propose(&self, caller: &Peer, asked: &[u8]) -> bool {
+        let Ok(Entry { command, .. }) = Entry::decode(asked) else { return false };
+        let Peer { identity, key, .. } = caller;
+        let name = identity.node.as_str();
+        match command {
+            Command::Join(join) => {
+                join.name.as_str() == name
+                    && join.fingerprint == Fingerprint(*key)
+                    && identity.roles.to_peer().has(join.roles)
+                    && join.token.is_none()
+            }
+            Command::Leave { node } => {
+                let member = self.state.map().up(node);
+                member.is_some_and(|member| member.name.as_str() == name)
+            }
+            Command::MoveEnd { .. } | Command::MoveAbort { .. } => identity.roles.has(Role::Router),
+            _ => false,
+        }
     }
 
     fn stamp(&self, asked: Vec<u8>, now_us: u64) -> Vec<u8> {
@@ -293,6 +316,58 @@ mod tests {
         for cut in 1..early.len() {
             assert!(!MapCopy::default().take(&early[..cut]), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_node_speaks_only_for_itself() {
+        let identity = |node: &str, roles: &str| crate::Identity {
+            cluster: crate::ClusterId(7),
+            node: NodeName::parse(node).unwrap(),
+            roles: Roles::parse(roles).unwrap(),
+        };
+        let peer = |node: &str, roles: &str| Peer {
+            identity: identity(node, roles),
+            key: [5; 32],
+            address: "192.0.2.1:1".parse().unwrap(),
+            boot: 1,
+        };
+        let said = |name: &str, roles: &str, key: u8| Join {
+            cluster: ClusterId(7),
+            name: name.into(),
+            roles: Roles::parse(roles).unwrap().to_peer(),
+            address: "192.0.2.9:5270".into(),
+            zone: "".into(),
+            versions: peer::node::Versions::OURS,
+            features: peer::node::Features::OURS,
+            program: "0.1.0".into(),
+            fingerprint: Fingerprint([key; 32]),
+            clock_us: 1_000_003,
+            token: None,
+        };
+        let mut plane = Plane::default();
+        apply(&mut plane, 1, init());
+        let token = peer::control::TokenHash([1; 32]);
+        let roles = Roles::parse("edge").unwrap().to_peer();
+        let add = Command::AddToken { token, roles, expires_us: 2_000_000 };
+        assert_eq!(apply(&mut plane, 2, add.clone()), Reply::Done);
+        let first = Join { token: Some(token), ..said("e1", "edge", 5) };
+        let joined = apply(&mut plane, 3, Command::Join(Box::new(first.clone())));
+        let Reply::Joined(node) = joined else { panic!("{joined:?}") };
+
+        let e1 = peer("e1", "edge");
+        let may = |caller: &Peer, command| plane.may_propose(caller, &asked(command, 1));
+        let join = |join| Command::Join(Box::new(join));
+        assert!(may(&e1, join(said("e1", "edge", 5))));
+        assert!(!may(&e1, join(said("e2", "edge", 5))));
+        assert!(!may(&e1, join(said("e1", "edge", 6))));
+        assert!(!may(&e1, join(said("e1", "edge+control", 5))));
+        assert!(!may(&e1, join(first)));
+        assert!(may(&e1, Command::Leave { node }));
+        assert!(!may(&peer("e2", "edge"), Command::Leave { node }));
+        assert!(!may(&e1, add) && !may(&e1, domain("a.example")) && !may(&e1, init()));
+        let end = Command::MoveEnd { moves: Vec::new() };
+        assert!(may(&peer("r1", "router"), end.clone()) && !may(&e1, end));
+        assert!(!plane.may_propose(&e1, b"no"));
     }
 
     /// A control node with a replica of its own, and one token.

@@ -15,7 +15,7 @@ use super::network::Carrier;
 use super::types::{Seat, decode};
 use crate::backoff::Backoff;
 use crate::limits::{COMMAND_BYTES_MAX, CONTROL_WITHIN, NEWS_WAIT};
-use crate::link::Service;
+use crate::link::{CallError, CallRefusal, Service};
 
 /// A copy of the control plane's state. A clone is another handle; the copy is kept up to date
 /// until all handles are gone.
@@ -118,7 +118,6 @@ impl<C: Copied> Following<C> {
 
     /// Asks the first source.
     async fn ask(&self, request: &Request, within: Duration) -> Result<Vec<u8>, ControlError> {
-        use crate::link::CallError;
         let source = self.sources.read().first().cloned().ok_or(ControlError::NoLeader)?;
         let body = Bytes::from(request.encode());
         let call = self.carrier.call(&source.node, Service::Control, body, within);
@@ -127,6 +126,9 @@ impl<C: Copied> Following<C> {
             Ok(Some(Answer::NotLeader(_))) => Err(ControlError::NoLeader),
             Ok(Some(Answer::Failed(why))) => Err(why),
             Err(CallError::NoLink) => Err(ControlError::NoLeader),
+            Err(CallError::Refused(CallRefusal::NotAllowed) | CallError::TooLong) => {
+                Err(ControlError::Refused)
+            }
             Ok(None) | Err(_) => Err(ControlError::Unknown),
         }
     }

@@ -15,6 +15,7 @@ use super::types::{
     Applied, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, decode, encode,
 };
 use crate::limits::SNAPSHOT_BYTES_MAX;
+use crate::link::Peer;
 
 /// What the log's commands change. Every replica applies the same commands in the same order and
 /// must come to the same state: nothing here may depend on the clock, on chance or on the node.
@@ -30,6 +31,9 @@ pub trait StateMachine: Send + Sync + 'static {
     /// What a node without a replica is told that has seen `have`, if there is anything newer: what
     /// [`Copied::take`] reads. It may say less than the state holds: not every node may know all.
     fn news(&self, have: u64) -> Option<Vec<u8>>;
+    /// Whether a node without the control role may propose this. Those with the role may propose
+    /// anything: they hold the log.
+    fn may_propose(&self, caller: &Peer, asked: &[u8]) -> bool;
     /// A proposal as the leader writes it into the log; `now_us` is the leader's clock.
     fn stamp(&self, asked: Vec<u8>, _now_us: u64) -> Vec<u8> {
         asked

@@ -12,29 +12,39 @@ use super::machine::StateMachine;
 use super::network::{APPEND, PRE_VOTE, SNAPSHOT, TRANSFER, VOTE};
 use super::replica::Replica;
 use super::types::{Snapshot, SnapshotMeta, Types, Vote, decode, encode};
+use crate::Role;
 use crate::limits::{COMMAND_BYTES_MAX, NEWS_WAIT};
-use crate::link::{CallRefusal, Service};
-use crate::{Role, Roles};
+use crate::link::{CallRefusal, Peer, Service};
 
 impl<M: StateMachine> Replica<M> {
     /// Answers a call of [`Service::Raft`] or [`Service::Control`]. What replicas say to each other
-    /// comes only from nodes with the control role, and so do changes of members; everything else
-    /// any node of the cluster may ask.
+    /// comes only from nodes with the control role, and so do changes of members. Other nodes may
+    /// propose what [`StateMachine::may_propose`] allows, and read what is for all.
     ///
     /// # Errors
     /// The call is none of these, or the caller may not make it.
     pub async fn answer(
         &self,
-        caller: Roles,
+        caller: &Peer,
         service: Service,
         body: Bytes,
     ) -> Result<Bytes, CallRefusal> {
         match service {
-            Service::Raft if !caller.has(Role::Control) => Err(CallRefusal::NotAllowed),
+            Service::Raft if !caller.identity.roles.has(Role::Control) => {
+                Err(CallRefusal::NotAllowed)
+            }
             Service::Raft => self.answer_replica(&body).await,
             Service::Control => {
                 let request = Request::decode(&body).ok_or(CallRefusal::Malformed)?;
-                if matches!(request, Request::Members(_)) && !caller.has(Role::Control) {
+                let allowed = match &request {
+                    _ if caller.identity.roles.has(Role::Control) => true,
+                    Request::Propose(asked) => {
+                        self.with(|machine| machine.may_propose(caller, asked))
+                    }
+                    Request::News(_) | Request::Status => true,
+                    Request::ProposeHere(_) | Request::ReadIndex | Request::Members(_) => false,
+                };
+                if !allowed {
                     return Err(CallRefusal::NotAllowed);
                 }
                 Ok(Bytes::from(self.answer_node(request).await.encode()))

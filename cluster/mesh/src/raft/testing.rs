@@ -1,6 +1,7 @@
 //! A state machine that is easy to compare: it keeps its commands as lines.
 
 use super::{Copied, StateMachine};
+use crate::link::Peer;
 
 /// Each command is a line; the answer says which line it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,10 @@ impl StateMachine for Lines {
         let Ok(text) = std::str::from_utf8(snapshot) else { return false };
         self.0 = text.lines().map(str::to_owned).collect();
         true
+    }
+
+    fn may_propose(&self, _: &Peer, asked: &[u8]) -> bool {
+        asked != b"forbidden"
     }
 
     fn news(&self, have: u64) -> Option<Vec<u8>> {

@@ -30,9 +30,9 @@ impl Handler for Desk {
     fn down(&self, _: &Link, _: LinkError) {}
 
     fn call(&self, peer: &Arc<Peer>, service: Service, body: Bytes) -> Answer {
-        let (replica, roles) = (self.0.lock().clone(), peer.identity.roles);
+        let (replica, peer) = (self.0.lock().clone(), peer.clone());
         Box::pin(
-            async move { replica.ok_or(CallRefusal::Busy)?.answer(roles, service, body).await },
+            async move { replica.ok_or(CallRefusal::Busy)?.answer(&peer, service, body).await },
         )
     }
 }
@@ -364,6 +364,8 @@ async fn a_node_without_a_replica_follows_and_proposes() {
     let remove = super::control::Request::Members(MemberChange::Remove(2)).encode();
     let members = carrier.call("c1", Service::Control, Bytes::from(remove), second).await;
     assert_eq!(members.unwrap_err(), refused);
+    let forbidden = follower.propose(b"forbidden".to_vec()).await;
+    assert_eq!(forbidden, Err(ControlError::Refused));
 
     // It goes on whichever replica dies.
     cluster.down(1).await;
