@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use peer::codec::{LENGTH_BYTES, VERSION, decode, encode};
-use peer::{Between, Epoch, Frame, IngestKey, Parcel, Pass, Retried, SessionId, ShardId};
+use peer::{Between, Epoch, Frame, IngestKey, Parcel, Pass, SessionId, ShardId};
 use xmpp::jid::Jid;
 use xmpp::limits::ReadLimits;
 use xmpp::stanza::Stanza;
@@ -95,7 +95,7 @@ fn frame() -> Result<Frame, Failure> {
     let session = SessionId(u128::MAX / 3);
     let ingest = Some(IngestKey { session, attachment: 1, number: 1000, hash: u64::MAX / 3 });
     let to = address("juliet@localhost")?;
-    let parcel = Parcel { to, stanza, ingest, retried: Retried::No };
+    let parcel = Parcel { ingest, ..Parcel::new(to, stanza) };
     Ok(Frame::Between(Between::Pass(Pass {
         source: ShardId(1000),
         source_epoch: Epoch(10),
