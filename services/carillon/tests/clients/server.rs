@@ -165,7 +165,22 @@ impl Server {
         fs::write(self.certificate(), made.cert.pem()).map_err(fail)?;
         let key = self.certificate().with_extension("key");
         fs::write(key, made.signing_key.serialize_pem()).map_err(fail)?;
-        self.signal("HUP")
+        let renewals = self.renewals();
+        self.signal("HUP")?;
+        let start = Instant::now();
+        while self.renewals() == renewals {
+            if start.elapsed() > STOP_MAX {
+                return Err(format!("no certificate was read within {STOP_MAX:?} of SIGHUP"));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// How often it has said that certificates were read.
+    fn renewals(&self) -> usize {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        log.matches("certificates read again").count()
     }
 
     fn signal(&self, name: &str) -> Result<(), String> {
