@@ -105,14 +105,7 @@ impl Jid {
     /// # Errors
     /// The part that RFC 7622 does not allow, and why. Nothing is ever truncated.
     pub fn parse(text: &str) -> Result<Jid, JidError> {
-        let (bare, resource) = match cut(text, b'/') {
-            Some((bare, resource)) => (bare, Some(resource)),
-            None => (text, None),
-        };
-        let (local, domain) = match cut(bare, b'@') {
-            Some((local, domain)) => (Some(local), domain),
-            None => (None, bare),
-        };
+        let (local, domain, resource) = parts(text);
         match ascii::judge(local, domain, resource)? {
             ascii::Judged::Normal => Ok(Jid::assembled(Arc::from(text), local, domain)),
             ascii::Judged::Folds => Ok(Jid::folded(text, local, domain)),
@@ -127,14 +120,7 @@ impl Jid {
     /// # Errors
     /// A part that is empty or too long.
     pub fn trusted(text: &str) -> Result<Jid, JidError> {
-        let (bare, resource) = match cut(text, b'/') {
-            Some((bare, resource)) => (bare, Some(resource)),
-            None => (text, None),
-        };
-        let (local, domain) = match cut(bare, b'@') {
-            Some((local, domain)) => (Some(local), domain),
-            None => (None, bare),
-        };
+        let (local, domain, resource) = parts(text);
         measured(Part::Domain, domain)?;
         local.map_or(Ok(()), |local| measured(Part::Local, local))?;
         resource.map_or(Ok(()), |resource| measured(Part::Resource, resource))?;
@@ -270,6 +256,19 @@ impl Jid {
 fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
     let at = memchr::memchr(byte, text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Localpart, domainpart and resourcepart, as the first `/` and the `@` before it part them.
+#[inline]
+fn parts(text: &str) -> (Option<&str>, &str, Option<&str>) {
+    let (bare, resource) = match cut(text, b'/') {
+        Some((bare, resource)) => (bare, Some(resource)),
+        None => (text, None),
+    };
+    match cut(bare, b'@') {
+        Some((local, domain)) => (Some(local), domain, resource),
+        None => (None, bare, resource),
+    }
 }
 
 fn measured(part: Part, text: &str) -> Result<(), JidError> {

@@ -81,8 +81,7 @@ impl Hash {
         }
     }
 
-    /// `HMAC(key, data)`.
-    /// HMAC with this hash (RFC 2104).
+    /// `HMAC(key, data)` with this hash (RFC 2104).
     pub fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
         match self {
             Hash::Sha1 => hmac::<Sha1>(key, data),

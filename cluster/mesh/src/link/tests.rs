@@ -368,7 +368,7 @@ async fn a_lost_link_is_made_again_and_silence_is_noticed() {
 
 /// Figures, not a judgement: frames of 400 bytes through one link, answered one by one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "prints figures and judges nothing: run by hand with --ignored (decision 0015)"]
 async fn what_a_link_carries() {
     const COUNT: usize = 400_000;
     let [(_, in_a, from_a), (_, in_b, _)] = pair(Settings::default()).await;
