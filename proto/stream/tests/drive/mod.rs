@@ -192,6 +192,10 @@ impl Drive {
     }
 
     fn refuse(&mut self) {
+        // Nobody refuses to enable: that question stays open.
+        if matches!(self.question, Some(Question::Enable)) {
+            return;
+        }
         let answer = match self.question.take() {
             None | Some(Question::Enable) => return,
             Some(Question::Salt | Question::Keys(_) | Question::Proof) => {
