@@ -97,7 +97,7 @@ impl Rig {
                     let result = if self.stores { self.store.commit_now(&batch) } else { Ok(()) };
                     self.give(Input::Committed(op_id, result));
                 }
-                Output::Down(conn, _, frame) => self.downs.push((conn, frame)),
+                Output::Down(_, conn, frame) => self.downs.push((conn, frame)),
                 Output::Fallen(_, words) => self.fallen = Some(words),
                 Output::Page(_) | Output::HandOver(..) => {}
                 Output::Between(_) | Output::Admin(..) | Output::Note(_) | Output::Stopped => {}

@@ -211,7 +211,9 @@ impl World {
         match output {
             Output::Read(number, reads) => self.ask_read(proc, number, reads),
             Output::Commit(batch) => self.ask_commit(proc, batch),
-            Output::Down(conn, epoch, frame) => return self.down(proc, conn, epoch, frame),
+            Output::Down(owner, conn, frame) => {
+                return self.down(proc, conn, owner.epoch, frame);
+            }
             Output::Between(frame) => self.between(proc, other, frame),
             Output::Page(page) => {
                 if let Some((_, to)) = self.control.moves.get(&page.shard).copied() {

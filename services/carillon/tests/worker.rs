@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kv::{Batch, CommitFuture, MemStore, ReadFuture, Reads, Store};
 use peer::shard::HashKey;
-use peer::{ConnId, Down, Downlink, NodeId, Up, Uplink, shard_of};
+use peer::{ConnId, Down, Downlink, Epoch, NodeId, Owner, Up, Uplink, shard_of};
 use router::Router;
 use session::admin::{Reply, Request};
 use session::config::Config;
@@ -41,7 +41,7 @@ impl Store for Gate {
 struct Answers(AtomicUsize);
 
 impl Downlink for Answers {
-    fn down(&self, _: ConnId, frame: Down) {
+    fn down(&self, _: Owner, _: ConnId, frame: Down) {
         if matches!(frame, Down::Challenge { .. }) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -58,7 +58,7 @@ fn a_worker_whose_commit_hangs_empties_its_mailbox() {
     let router = Router::new(Arc::new(config), 1);
     let (answers, open) = (Arc::new(Answers::default()), Arc::new(Semaphore::new(1)));
     let store = Arc::new(Gate { rows: MemStore::new(), open: open.clone() });
-    let driver = router.driver(0, store, answers.clone());
+    let driver = router.driver(0, store, answers.clone(), router.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         tokio::task::spawn_local(driver.run());
@@ -67,7 +67,8 @@ fn a_worker_whose_commit_hangs_empties_its_mailbox() {
             let edge = NodeId { number: 1, incarnation: 1 };
             let (conn, account) = (ConnId { edge, slot: slot as u64 }, jid(&format!("n{slot}")));
             let shard = shard_of(&hash, &account);
-            router.up(shard, Up::Challenge { conn, account, hash: Hash::Sha256 });
+            let owner = Owner { shard, epoch: Epoch(0) };
+            router.up(owner, Up::Challenge { conn, account, hash: Hash::Sha256 });
         };
         let answered = async |count| {
             let all = async {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use peer::shard::HashKey;
-use peer::{NodeId, ShardId, Uplink};
+use peer::{NodeId, Owner, ShardId, Uplink};
 use session::attachment::Addressed;
 
 use crate::berth::{Dock, Voyage};
@@ -240,7 +240,8 @@ impl Shared {
 
     /// Hands a frame to the owner of its account.
     pub(crate) fn send(&self, (shard, frame): Addressed) {
-        self.uplink.up(shard, frame);
+        let epoch = self.uplink.epoch(shard);
+        self.uplink.up(Owner { shard, epoch }, frame);
     }
 
     /// Cuts what is left when the patience of the drain is over.

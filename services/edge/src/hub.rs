@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use peer::shard::HashKey;
-use peer::{ConnId, Down, Downlink, NodeId, Uplink};
+use peer::{ConnId, Down, Downlink, NodeId, Owner, Uplink};
 use session::attachment;
 use xmpp::scram::Keys;
 
@@ -79,7 +79,8 @@ impl Hub {
     /// it for ever.
     fn turn_away(&self, frame: &Down) {
         if let Some((shard, frame)) = attachment::orphaned(&self.key, frame) {
-            self.uplink.up(shard, frame);
+            let epoch = self.uplink.epoch(shard);
+            self.uplink.up(Owner { shard, epoch }, frame);
         }
     }
 
@@ -108,7 +109,7 @@ impl Hub {
 }
 
 impl Downlink for Hub {
-    fn down(&self, to: ConnId, frame: Down) {
+    fn down(&self, _: Owner, to: ConnId, frame: Down) {
         // A frame for another edge, or for an incarnation before this one, has no place here: that
         // edge was declared dead, and its sessions with it.
         if to.edge != self.edge {
@@ -157,7 +158,7 @@ impl Hasher for SlotHasher {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
-    use peer::{Between, Epoch, SessionId, ShardId, Up};
+    use peer::{Epoch, SessionId, ShardId, Up};
     use xmpp::jid::Jid;
 
     use super::*;
@@ -167,12 +168,12 @@ mod tests {
     struct Said(Mutex<Vec<Up>>);
 
     impl Uplink for Said {
-        fn up(&self, _: ShardId, frame: Up) {
+        fn up(&self, _: Owner, frame: Up) {
             self.0.lock().push(frame);
         }
-
-        fn between(&self, _: Between) {}
     }
+
+    const OWNER: Owner = Owner { shard: ShardId(0), epoch: Epoch(0) };
 
     fn node(number: u32) -> NodeId {
         NodeId { number, incarnation: 1 }
@@ -209,8 +210,8 @@ mod tests {
                 let (hub, places) = (&hub, &places);
                 scope.spawn(move || {
                     for (id, _) in places.iter().skip(start).step_by(4) {
-                        hub.down(*id, Down::Handled { number: id.slot });
-                        hub.down(*id, Down::Handled { number: id.slot + 1 });
+                        hub.down(OWNER, *id, Down::Handled { number: id.slot });
+                        hub.down(OWNER, *id, Down::Handled { number: id.slot + 1 });
                     }
                 });
             }
@@ -224,13 +225,13 @@ mod tests {
     fn what_is_for_nobody_here_is_dropped() {
         let (hub, _) = hub();
         let (id, post) = hub.register();
-        hub.down(ConnId { edge: node(2), slot: id.slot }, Down::Handled { number: 1 });
+        hub.down(OWNER, ConnId { edge: node(2), slot: id.slot }, Down::Handled { number: 1 });
         let old = NodeId { number: 1, incarnation: 0 };
-        hub.down(ConnId { edge: old, slot: id.slot }, Down::Handled { number: 2 });
-        hub.down(ConnId { edge: node(1), slot: id.slot + 1 }, Down::Handled { number: 3 });
+        hub.down(OWNER, ConnId { edge: old, slot: id.slot }, Down::Handled { number: 2 });
+        hub.down(OWNER, ConnId { edge: node(1), slot: id.slot + 1 }, Down::Handled { number: 3 });
         assert!(handled(&post).is_empty());
         hub.remove(id.slot);
-        hub.down(id, Down::Handled { number: 4 });
+        hub.down(OWNER, id, Down::Handled { number: 4 });
         assert!(handled(&post).is_empty());
         assert_ne!(hub.register().0.slot, id.slot);
     }
@@ -246,13 +247,13 @@ mod tests {
         };
         let (hub, said) = hub();
         let (id, _post) = hub.register();
-        hub.down(id, bound());
+        hub.down(OWNER, id, bound());
         assert_eq!(lost(&said), 0, "the connection may still take it");
         hub.remove(id.slot);
         assert_eq!(lost(&said), 1, "it did not");
-        hub.down(id, bound());
+        hub.down(OWNER, id, bound());
         assert_eq!(lost(&said), 1, "it is not there");
-        hub.down(id, Down::Handled { number: 1 });
+        hub.down(OWNER, id, Down::Handled { number: 1 });
         assert!(said.0.lock().is_empty());
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kv::Store;
 use parking_lot::Mutex;
-use peer::{Between, Down, Downlink, ShardId, Up, Uplink};
+use peer::moving::HandOver;
+use peer::{Between, Down, Downlink, Owner, Page, ShardId, Up, Uplink};
 use session::admin::{Reply, Request};
 use session::config::Config;
 use session::shard::{Env, Note};
@@ -23,6 +24,18 @@ use crate::random::Random;
 
 /// How often a worker's gauges are brought up to date.
 const GAUGES: Duration = Duration::from_secs(2);
+
+/// What workers say to the owners of other shards, wherever they are.
+pub trait Outside: Send + Sync {
+    /// Hands a frame to the owner of another shard.
+    fn between(&self, frame: Between);
+    /// Hands memory of a shard to its next owner.
+    fn page(&self, page: Page);
+    /// Answers the owner of a shard about its pages.
+    fn hand_over(&self, owner: Owner, said: HandOver);
+    /// A shard panicked, and waits to be granted anew.
+    fn fallen(&self, shard: ShardId);
+}
 
 /// The way to this node's workers.
 pub struct Router {
@@ -69,8 +82,9 @@ impl Router {
         index: u16,
         store: Arc<dyn Store>,
         down: Arc<dyn Downlink>,
+        outside: Arc<dyn Outside>,
     ) -> WorkerDriver {
-        WorkerDriver { router: self.clone(), index, store, down }
+        WorkerDriver { router: self.clone(), index, store, down, outside }
     }
 
     /// Asks for something about an account. The answer comes when it is durable.
@@ -102,8 +116,27 @@ impl Router {
         }
     }
 
+    /// Gives the worker of a shard an input.
+    pub fn put(&self, shard: ShardId, input: Input) {
+        self.mailbox(shard).put(input);
+    }
+
+    /// Gives each worker an input, which is made for the worker of that number.
+    pub fn put_each(&self, mut input: impl FnMut(usize) -> Option<Input>) {
+        for (index, mailbox) in self.mailboxes.iter().enumerate() {
+            if let Some(input) = input(index) {
+                mailbox.put(input);
+            }
+        }
+    }
+
+    /// The number of the worker that a shard is at.
+    pub fn worker(&self, shard: ShardId) -> usize {
+        usize::from(shard.0) % self.mailboxes.len()
+    }
+
     fn mailbox(&self, shard: ShardId) -> &Mailbox {
-        &self.mailboxes[usize::from(shard.0) % self.mailboxes.len()]
+        &self.mailboxes[self.worker(shard)]
     }
 
     fn set_gauges(&self, index: usize, gauges: Gauges) {
@@ -122,20 +155,36 @@ impl Router {
 }
 
 impl Uplink for Router {
-    fn up(&self, shard: ShardId, frame: Up) {
+    fn up(&self, owner: Owner, frame: Up) {
         if let Up::Stanza { stanza, .. } = &frame {
             count(&self.metrics.stanzas, stanza.kind.name());
         }
-        self.mailbox(shard).put(Input::Up(shard, frame));
-    }
-
-    fn between(&self, frame: Between) {
-        self.mailbox(frame.target()).put(Input::Between(frame));
+        let Owner { shard, epoch } = owner;
+        self.put(
+            shard,
+            match self.config.cluster {
+                Some(_) => Input::Remote(shard, epoch, frame),
+                None => Input::Up(shard, frame),
+            },
+        );
     }
 
     fn core(&self, shard: ShardId) -> Option<u16> {
-        u16::try_from(usize::from(shard.0) % self.mailboxes.len()).ok()
+        u16::try_from(self.worker(shard)).ok()
     }
+}
+
+/// A node of its own owns all shards, and gives none up.
+impl Outside for Router {
+    fn between(&self, frame: Between) {
+        self.put(frame.target(), Input::Between(frame));
+    }
+
+    fn page(&self, _: Page) {}
+
+    fn hand_over(&self, _: Owner, _: HandOver) {}
+
+    fn fallen(&self, _: ShardId) {}
 }
 
 /// Drives one worker.
@@ -144,6 +193,7 @@ pub struct WorkerDriver {
     index: u16,
     store: Arc<dyn Store>,
     down: Arc<dyn Downlink>,
+    outside: Arc<dyn Outside>,
 }
 
 impl WorkerDriver {
@@ -237,16 +287,18 @@ impl WorkerDriver {
                     worker.handle(result, env);
                 }
             }
-            Output::Down(conn, _, frame) => {
+            Output::Down(owner, conn, frame) => {
                 self.count_login(&frame);
                 if let Down::Stanza { stanza, .. } = &frame {
                     count(&self.router.metrics.stanzas_out, stanza.kind.name());
                 }
-                self.down.down(conn, frame);
+                self.down.down(owner, conn, frame);
             }
-            Output::Between(frame) => self.router.between(frame),
-            // A node of its own gives nothing up.
-            Output::Page(_) | Output::HandOver(..) => {}
+            Output::Between(frame) => self.outside.between(frame),
+            Output::Page(page) => self.outside.page(page),
+            Output::HandOver(shard, epoch, said) => {
+                self.outside.hand_over(Owner { shard, epoch }, said);
+            }
             Output::Admin(ticket, reply) => {
                 if let Some(tell) = self.router.admin.lock().remove(&ticket) {
                     // Who asked may be gone.
@@ -257,6 +309,7 @@ impl WorkerDriver {
             Output::Fallen(shard, panic) => {
                 self.router.metrics.shards_fallen.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(shard = shard.0, panic, "a shard panicked; it is opened again");
+                self.outside.fallen(shard);
             }
             Output::Stopped => self.router.stopped(),
         }

@@ -7,6 +7,6 @@ mod mailbox;
 mod metrics;
 mod random;
 
-pub use driver::{Router, WorkerDriver};
+pub use driver::{Outside, Router, WorkerDriver};
 pub use identity::{Identity, IdentityError, identity};
 pub use metrics::{COMMIT_BUCKETS_US, Metrics};

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use kv::{Batch, CommitError, ReadError, Reads, Rows};
 use peer::moving::HandOver;
-use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, Page, ShardId, Up};
+use peer::{Between, Complete, ConnId, Down, Epoch, NodeId, Owner, Page, ShardId, Up};
 
 use self::claim::Claim;
 use self::cluster::Cluster;
@@ -80,8 +80,8 @@ pub enum Output {
     Read(u64, Reads),
     /// Commit a batch and say by its operation id what became of it.
     Commit(Batch),
-    /// Hand a frame to a connection; the epoch is that of the owner who says it.
-    Down(ConnId, Epoch, Down),
+    /// Hand a frame to a connection, from the owner of this shard.
+    Down(Owner, ConnId, Down),
     /// Hand a frame to a shard of another worker.
     Between(Between),
     /// Hand memory of a shard to its next owner.
@@ -318,7 +318,8 @@ impl Worker {
                 }
                 shard::Output::Down(conn, frame) => {
                     self.owed.tells(conn, &frame);
-                    let output = Output::Down(conn, shard.epoch(), frame);
+                    let owner = Owner { shard: id, epoch: shard.epoch() };
+                    let output = Output::Down(owner, conn, frame);
                     match &mut self.cluster {
                         Some(cluster) if self.lapsed => cluster.hold(id, output),
                         _ => self.out.push_back(output),

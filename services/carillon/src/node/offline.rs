@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peer::{ConnId, Down, Downlink};
+use peer::{ConnId, Down, Downlink, Owner};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ use crate::metrics::VERSION;
 struct Nobody;
 
 impl Downlink for Nobody {
-    fn down(&self, _: ConnId, _: Down) {}
+    fn down(&self, _: Owner, _: ConnId, _: Down) {}
 }
 
 /// An engine without clients. Needs a `LocalSet` around it.

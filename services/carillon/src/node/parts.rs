@@ -49,7 +49,7 @@ impl Parts {
 
     /// The driver of one of the router's workers.
     pub(super) fn driver(&self, index: u16, down: Arc<dyn Downlink>) -> router::WorkerDriver {
-        self.router.driver(index, self.store.clone(), down)
+        self.router.driver(index, self.store.clone(), down, self.router.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use edge::tls::{CertificateFiles, Certificates, Entry, TicketKey, Ticketer, Tls};
 use edge::{Config, Edge, Hub, Limits, Listen, Listeners};
 use peer::shard::HashKey;
-use peer::{AuthRefusal, Between, ConnId, Down, Downlink, Epoch, NodeId, SessionId, ShardId};
+use peer::{AuthRefusal, ConnId, Down, Downlink, Epoch, NodeId, SessionId, ShardId};
 use peer::{Up, Uplink};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -41,7 +41,8 @@ const ITERATIONS: u32 = 4096;
 
 impl Owner {
     pub(crate) fn down(&self, to: ConnId, frame: Down) {
-        self.hub.get().expect("the hub").down(to, frame);
+        let owner = peer::Owner { shard: ShardId(0), epoch: Epoch(0) };
+        self.hub.get().expect("the hub").down(owner, to, frame);
     }
 
     /// How many frames of a kind were said.
@@ -98,12 +99,10 @@ impl Owner {
 }
 
 impl Uplink for Owner {
-    fn up(&self, _: ShardId, frame: Up) {
+    fn up(&self, _: peer::Owner, frame: Up) {
         self.said.lock().expect("said").push(frame.clone());
         self.answer(&frame);
     }
-
-    fn between(&self, _: Between) {}
 
     fn core(&self, _: ShardId) -> Option<u16> {
         Some(self.home)

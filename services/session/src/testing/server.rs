@@ -185,7 +185,7 @@ impl Server {
                 (Lane::Read(worker, number), Action::Read(worker, number, reads))
             }
             Output::Commit(batch) => (Lane::Commit(worker), Action::Commit(worker, batch)),
-            Output::Down(conn, _, frame) => (Lane::Down(conn), Action::Down(conn, frame)),
+            Output::Down(_, conn, frame) => (Lane::Down(conn), Action::Down(conn, frame)),
             Output::Between(frame) => {
                 let to = self.worker_of(frame.target());
                 (Lane::Between(worker, to), Action::Input(to, Input::Between(frame)))

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use peer::ShardId;
+use peer::{Owner, ShardId};
 
 use super::{Asker, Output, Slot, Worker};
 use crate::limits::{FALL_FORGOTTEN_US, FALL_WAIT_MAX_US, FALL_WAIT_US};
@@ -99,7 +99,7 @@ impl Worker {
         let closed = catch_unwind(AssertUnwindSafe(|| shard.fenced())).unwrap_or_default();
         for (conn, frame) in closed {
             self.owed.told(conn);
-            self.out.push_back(Output::Down(conn, epoch, frame));
+            self.out.push_back(Output::Down(Owner { shard: id, epoch }, conn, frame));
         }
         for output in self.owed.settle(id) {
             self.out.push_back(output);

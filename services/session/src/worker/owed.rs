@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use peer::{ConnId, Down, Epoch, ShardId, Up};
+use peer::{ConnId, Down, Epoch, Owner, ShardId, Up};
 use xmpp::error::StreamCondition;
 
 use super::Output;
@@ -54,9 +54,9 @@ impl Owed {
     pub(super) fn settle(&mut self, id: ShardId) -> Vec<Output> {
         let condition = StreamCondition::Reset;
         let conns = self.conns.extract_if(.., |_, of| *of == id);
-        let mut all: Vec<Output> = conns
-            .map(|(conn, _)| Output::Down(conn, Epoch(0), Down::Close { condition }))
-            .collect();
+        let owner = Owner { shard: id, epoch: Epoch(0) };
+        let mut all: Vec<Output> =
+            conns.map(|(conn, _)| Output::Down(owner, conn, Down::Close { condition })).collect();
         let failed = admin::Reply::Failed(admin::Failure::Store);
         let admins = self.admins.extract_if(.., |_, of| *of == id);
         all.extend(admins.map(|(ticket, _)| Output::Admin(ticket, failed.clone())));
