@@ -85,12 +85,14 @@ pub enum Role {
     Federation,
     /// Answers HTTP.
     Web,
+    /// Serves its embedded store to the routers: for trials and tests.
+    Store,
 }
 
 impl Role {
     /// All of them, in the order in which certificates list them.
-    pub const ALL: [Role; 5] =
-        [Role::Edge, Role::Router, Role::Control, Role::Federation, Role::Web];
+    pub const ALL: [Role; 6] =
+        [Role::Edge, Role::Router, Role::Control, Role::Federation, Role::Web, Role::Store];
 
     /// As it is written.
     pub fn as_str(self) -> &'static str {
@@ -100,6 +102,7 @@ impl Role {
             Role::Control => "control",
             Role::Federation => "federation",
             Role::Web => "web",
+            Role::Store => "store",
         }
     }
 }
@@ -152,7 +155,7 @@ impl Roles {
     }
 
     /// Whether nodes with these roles have something to say to each other: one of them owns
-    /// shards or holds the control plane. Edges do not talk to edges.
+    /// shards or holds the control plane. Edges do not talk to edges, nor to the store.
     pub fn may_link(self, other: Roles) -> bool {
         let core = Roles::of(&[Role::Router, Role::Control]);
         (self.0 | other.0) & core.0 != 0 && !self.is_empty() && !other.is_empty()
@@ -251,11 +254,28 @@ mod tests {
 
     #[test]
     fn edges_talk_to_routers_and_control_only() {
-        let [edge, router, control, federation, web] = Role::ALL.map(|role| Roles::of(&[role]));
-        for (a, b) in [(edge, router), (edge, control), (router, router), (federation, router)] {
+        let roles = Role::ALL.map(|role| Roles::of(&[role]));
+        let [edge, router, control, federation, web, store] = roles;
+        for (a, b) in [
+            (edge, router),
+            (edge, control),
+            (router, router),
+            (federation, router),
+            (store, router),
+            (store, control),
+        ] {
             assert!(a.may_link(b) && b.may_link(a), "{a} {b}");
         }
-        for (a, b) in [(edge, edge), (edge, web), (web, federation), (router, Roles::default())] {
+        for (a, b) in [
+            (edge, edge),
+            (edge, web),
+            (web, federation),
+            (router, Roles::default()),
+            (store, edge),
+            (store, web),
+            (store, federation),
+            (store, store),
+        ] {
             assert!(!a.may_link(b) && !b.may_link(a), "{a} {b}");
         }
         assert!(Roles::of(&Role::ALL).has_all(control));
@@ -263,6 +283,7 @@ mod tests {
             assert_eq!(Roles::parse(said).unwrap().to_peer(), roles);
         }
         assert_eq!(Roles::of(&[Role::Edge, Role::Web]).to_peer().to_string(), "edge, web");
+        assert_eq!(store.to_peer(), peer::node::Roles::STORE);
         assert!(!control.has_all(Roles::of(&[Role::Control, Role::Edge])));
     }
 }

@@ -34,14 +34,17 @@ impl Roles {
     pub const FEDERATION: Roles = Roles(8);
     /// Speaks HTTP.
     pub const WEB: Roles = Roles(16);
+    /// Serves its embedded store to the routers: for trials and tests.
+    pub const STORE: Roles = Roles(32);
 
     /// Each role and its name.
-    pub const NAMES: [(Roles, &'static str); 5] = [
+    pub const NAMES: [(Roles, &'static str); 6] = [
         (Roles::EDGE, "edge"),
         (Roles::ROUTER, "router"),
         (Roles::CONTROL, "control"),
         (Roles::FEDERATION, "federation"),
         (Roles::WEB, "web"),
+        (Roles::STORE, "store"),
     ];
 
     /// These and those.

@@ -56,7 +56,8 @@ impl Plane {
     pub(crate) fn token(&mut self) -> TokenHash {
         self.tokens += 1;
         let token = TokenHash([self.tokens; 32]);
-        let roles = Roles::NAMES.into_iter().fold(Roles::NONE, |all, role| all.with(role.0));
+        let roles = Roles::EDGE.with(Roles::ROUTER).with(Roles::CONTROL);
+        let roles = roles.with(Roles::FEDERATION).with(Roles::WEB);
         let expires_us = self.now + 3_600_000_000;
         self.done(Command::AddToken { token, roles, expires_us });
         token

@@ -233,7 +233,8 @@ fn links() -> Vec<(&'static str, NodeSaid)> {
     let beat = |lease_ms| Heartbeat { number: 1000, map: 99, lease_ms, load };
     let silent = vec![Silence { node: node(9), silent_ms: 1600 }];
     [
-        ("hello", LinkSaid::Hello(Box::new(hello))),
+        ("hello", LinkSaid::Hello(Box::new(hello.clone()))),
+        ("hello-of-a-store", LinkSaid::Hello(Box::new(Hello { roles: Roles::STORE, ..hello }))),
         ("heartbeat", LinkSaid::Heartbeat(beat(None))),
         ("heartbeat-of-a-router", LinkSaid::Heartbeat(beat(Some(950)))),
         ("silent", LinkSaid::Silent(silent)),
