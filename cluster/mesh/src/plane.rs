@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peer::codec;
-use peer::control::{Command, Entry, Feed, Fingerprint, Join, Map, MapSaid, Reply, State};
+use peer::control::{
+    Command, Duty, Entry, Feed, Fingerprint, Join, Map, MapSaid, Member, Reply, State,
+};
 use peer::{Frame, NodeId, NodeSaid};
 
 use crate::authority::key_fingerprint;
 use crate::join::{Admission, Admitted, Admitting, JoinRefusal, TokenHash, TokenId, Wanted};
 use crate::link::Peer;
-use crate::raft::{ControlError, Copied, Follower, Replica, Seat, StateMachine};
+use crate::raft::{ControlError, Copied, Follower, MemberChange, Replica, Seat, StateMachine};
 use crate::{NodeName, Role, Roles};
 
 /// The control plane's state with what has changed of late.
@@ -25,6 +27,11 @@ impl Plane {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether this incarnation is up and the node of that name.
+    fn is(&self, node: NodeId, name: &str) -> bool {
+        self.state.map().up(node).is_some_and(|member| member.name.as_str() == name)
     }
 
     /// What a node with this version of the map is told. One that has none gets it whole: changes
@@ -83,9 +90,9 @@ impl StateMachine for Plane {
                     && identity.roles.to_peer().has(join.roles)
                     && join.token.is_none()
             }
-            Command::Leave { node } => {
-                let member = self.state.map().up(node);
-                member.is_some_and(|member| member.name.as_str() == name)
+            Command::Leave { node } => self.is(node, name),
+            Command::Regrant { node, .. } => {
+                identity.roles.has(Role::Router) && self.is(node, name)
             }
             Command::MoveEnd { .. } | Command::MoveAbort { .. } => identity.roles.has(Role::Router),
             _ => false,
@@ -248,23 +255,38 @@ impl Admission for Gate {
     }
 }
 
+/// What a duty of the leader is for Raft, if it is about a replica.
+pub fn member_change(map: &Map, duty: &Duty) -> Option<MemberChange> {
+    match duty {
+        Duty::Propose(_) => None,
+        Duty::AddReplica(number) => {
+            let seat = seat(map.members.get(number)?)?;
+            Some(MemberChange::AddLearner((*number).into(), seat))
+        }
+        Duty::PromoteReplica(number) => Some(MemberChange::Promote((*number).into())),
+        Duty::DemoteReplica(number) => Some(MemberChange::Demote((*number).into())),
+        Duty::RemoveReplica(number) => Some(MemberChange::Remove((*number).into())),
+    }
+}
+
+/// Where a member's replica is.
+fn seat(member: &Member) -> Option<Seat> {
+    let node = NodeName::parse(member.name.as_str())?.as_str().to_owned();
+    Some(Seat { node, address: member.address.as_str().to_owned() })
+}
+
 /// The control nodes of a map: where replicas are, for those that follow.
 pub fn control_nodes(map: &Map) -> Vec<Seat> {
     let control = Roles::of(&[Role::Control]).to_peer();
     let nodes = map.members.values().filter(|it| it.roles.has(control));
-    nodes
-        .filter_map(|member| {
-            let node = NodeName::parse(member.name.as_str())?.as_str().to_owned();
-            Some(Seat { node, address: member.address.as_str().to_owned() })
-        })
-        .collect()
+    nodes.filter_map(seat).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use peer::Epoch;
     use peer::node::ClusterId;
     use peer::shard::HashKey;
+    use peer::{Epoch, ShardId};
 
     use super::*;
 
@@ -365,6 +387,11 @@ mod tests {
         assert!(may(&e1, Command::Leave { node }));
         assert!(!may(&peer("e2", "edge"), Command::Leave { node }));
         assert!(!may(&e1, add) && !may(&e1, domain("a.example")) && !may(&e1, init()));
+        let regrant = |node| Command::Regrant { shard: ShardId(7), epoch: Epoch(1), node };
+        assert!(!may(&e1, regrant(node)), "it is no router");
+        assert!(may(&peer("e1", "router"), regrant(node)));
+        assert!(!may(&peer("e2", "router"), regrant(node)));
+        assert!(!may(&peer("e1", "router"), regrant(NodeId { incarnation: 9, ..node })));
         let end = Command::MoveEnd { moves: Vec::new() };
         assert!(may(&peer("r1", "router"), end.clone()) && !may(&e1, end));
         assert!(!plane.may_propose(&e1, b"no"));

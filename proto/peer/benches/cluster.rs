@@ -92,6 +92,7 @@ fn cluster() -> (State, u64) {
     }
     let node = |number| NodeId { number, incarnation: 1 };
     say(Command::LeaseSeen { fresh: (1..=NODES as u32).map(node).collect() });
+    say(Command::GrantFree);
     (state, index)
 }
 

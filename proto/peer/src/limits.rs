@@ -87,6 +87,23 @@ pub const FIRST_EPOCH_MAX: u64 = u64::MAX / 2;
 /// nothing, and takes no shard (design: "Ownership").
 pub const LEASE_US: u64 = 3_000_000;
 
+/// How long a router's lease may stay lost before it gives its shards to those that the store still
+/// answers, in microseconds: a store that is away for all moves nothing, one that is away for one
+/// router alone does.
+pub const LEASE_LOST_US: u64 = 10_000_000;
+
+/// How long shards that nobody has wait for further routers, in microseconds: nodes of a cluster
+/// are started within a moment of each other, and what is granted too early must be moved.
+pub const FREE_WAIT_US: u64 = 3_000_000;
+
+/// How long a change of replicas may take before it is begun anew, in microseconds: above what one
+/// call of the control plane waits.
+pub const REPLICA_US: u64 = 10_000_000;
+
+/// How many versions of the map a replica may be behind when it gets a vote: what changes within a
+/// heartbeat, below a hundred a second.
+pub const MAP_BEHIND_MAX: u64 = 64;
+
 /// How often a node says that it is there, and looks who else is, in microseconds.
 pub const HEARTBEAT_US: u64 = 500_000;
 
@@ -98,6 +115,7 @@ pub const SUSPICION_US: u64 = 1_500_000;
 pub const VERDICT_US: u64 = 1_500_000;
 
 const _: () = assert!(SUSPICION_US > 1_000_000 && SUSPICION_US >= 2 * HEARTBEAT_US);
+const _: () = assert!(LEASE_LOST_US > LEASE_US + SUSPICION_US && REPLICA_US > HEARTBEAT_US);
 // A heartbeat that is lost takes no lease away.
 const _: () = assert!(LEASE_US > 2 * HEARTBEAT_US);
 const _: () = assert!(VERDICT_US >= 2 * HEARTBEAT_US);

@@ -118,9 +118,101 @@ fn nothing_moves_while_no_lease_is_fresh() {
         }
         assert_eq!(new.epoch, old.epoch);
     }
+    let refused = Reply::Refused(Refusal::NobodyFresh);
+    assert_eq!(plane.say(Command::GrantFree), refused);
     plane.done(Command::LeaseSeen { fresh: vec![nodes[1]] });
+    assert_eq!(plane.counts()[&nodes[1]], 2048, "no more than its share of two");
+    plane.done(Command::GrantFree);
     assert!(plane.map().slots().all(|(_, slot)| slot.hold != Hold::Free));
     assert!(plane.counts()[&nodes[1]] > plane.counts()[&nodes[0]]);
+}
+
+#[test]
+fn a_restart_of_all_gives_each_router_its_share_again_without_a_wait() {
+    let mut plane = Plane::new();
+    plane.routers(3);
+    let mut fresh = Vec::new();
+    for name in ["r0", "r1", "r2"] {
+        fresh.push(plane.join(name, Roles::ROUTER.with(Roles::CONTROL), "a"));
+        plane.done(Command::LeaseSeen { fresh: fresh.clone() });
+    }
+    let (fewest, most) = bounds(&plane);
+    assert!(fewest >= 1364 && most <= 1366, "{fewest} {most}");
+    assert!(plane.map().slots().all(|(_, slot)| slot.hold != Hold::Free));
+    assert!(plane.state.next_moves().is_empty());
+}
+
+#[test]
+fn routers_that_start_together_get_a_share_each_and_wait_for_it() {
+    let mut plane = Plane::new();
+    for (at, name) in ["one", "two-", "three"].into_iter().enumerate() {
+        plane.join(name, Roles::ROUTER, "");
+        plane.all_seen();
+        assert_eq!(plane.counts().len(), at + 1);
+        assert!(plane.map().slots().all(|(_, slot)| slot.hold == Hold::Free));
+    }
+    plane.done(Command::GrantFree);
+    let (fewest, most) = bounds(&plane);
+    assert!(fewest >= 1365 && most <= 1366, "{fewest} {most}");
+    assert!(plane.state.next_moves().is_empty());
+}
+
+#[test]
+fn a_router_whose_lease_is_lost_gives_its_shards_to_the_fresh() {
+    let mut plane = Plane::new();
+    let nodes = plane.routers(3);
+    let release = |plane: &mut Plane, node| plane.say(Command::Release { node });
+    let refused = Reply::Refused;
+    assert_eq!(release(&mut plane, nodes[0]), refused(Refusal::StillFresh(nodes[0])));
+    plane.done(Command::LeaseSeen { fresh: Vec::new() });
+    let before = plane.owners();
+    assert_eq!(release(&mut plane, nodes[0]), refused(Refusal::NobodyFresh));
+    let bygone = NodeId { incarnation: 9, ..nodes[0] };
+    assert_eq!(release(&mut plane, bygone), refused(Refusal::NotUp(bygone)));
+    assert!(plane.owners() == before, "if none is fresh nothing moves");
+    plane.done(Command::LeaseSeen { fresh: vec![nodes[1], nodes[2]] });
+    let shard = before.iter().find(|it| it.1.owner() == Some(nodes[0])).unwrap().0;
+    let moves = vec![Move { shard, to: nodes[2] }];
+    assert_eq!(plane.moves(Command::MoveBegin { moves }), 1);
+    assert_eq!(release(&mut plane, nodes[0]), Reply::Done);
+    assert_eq!(plane.map().slot(shard).hold, Hold::Serving(nodes[2]), "it was on its way there");
+    assert_eq!(plane.counts()[&nodes[0]], 0);
+    assert_eq!((plane.counts()[&nodes[1]], plane.counts()[&nodes[2]]), (2048, 2048));
+    for ((shard, old), (_, new)) in before.into_iter().zip(plane.owners()) {
+        let was_lost = old.owner() == Some(nodes[0]);
+        assert_eq!(new.epoch.0, old.epoch.0 + u64::from(was_lost), "{shard:?}");
+    }
+    assert_eq!(plane.map().members[&nodes[0].number].standing, Standing::Active);
+    plane.all_fresh();
+    assert!(!plane.settle().is_empty(), "it takes its part again");
+}
+
+#[test]
+fn an_owner_that_wants_a_shard_anew_gets_it_under_the_next_epoch() {
+    let mut plane = Plane::new();
+    let nodes = plane.routers(2);
+    let slot = plane.map().slot(ShardId(7));
+    let (owner, other) = match slot.owner() {
+        Some(node) if node == nodes[0] => (nodes[0], nodes[1]),
+        _ => (nodes[1], nodes[0]),
+    };
+    let shard = ShardId(7);
+    let regrant = |epoch, node| Command::Regrant { shard, epoch, node };
+    let refused = |epoch| Reply::Refused(Refusal::NotOwner { shard, epoch });
+    assert_eq!(plane.say(regrant(slot.epoch, other)), refused(slot.epoch));
+    let bygone = NodeId { incarnation: 9, ..owner };
+    assert_eq!(plane.say(regrant(slot.epoch, bygone)), refused(slot.epoch));
+    plane.done(regrant(slot.epoch, owner));
+    let next = Epoch(slot.epoch.0 + 1);
+    assert_eq!(plane.map().slot(shard).hold, Hold::Serving(owner));
+    assert_eq!(plane.map().slot(shard).epoch, next);
+    assert_eq!(plane.say(regrant(slot.epoch, owner)), refused(slot.epoch), "said twice");
+    // While it was about to be handed over: there is nothing left to hand over.
+    let moves = vec![Move { shard, to: other }];
+    assert_eq!(plane.moves(Command::MoveBegin { moves: moves.clone() }), 1);
+    plane.done(regrant(next, owner));
+    assert_eq!(plane.map().slot(shard).hold, Hold::Serving(owner));
+    assert_eq!(plane.moves(Command::MoveEnd { moves }), 0);
 }
 
 #[test]

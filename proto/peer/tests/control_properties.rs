@@ -6,7 +6,7 @@ mod plane;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peer::control::{Command, Feed, Hold, Join, Map, MapSaid, Move, Standing, State};
+use peer::control::{Command, Feed, Hold, Join, Map, MapSaid, Move, Reply, Slot, Standing, State};
 use peer::node::{Features, Roles};
 use peer::{Epoch, NodeId, ShardId};
 use plane::Plane;
@@ -25,6 +25,9 @@ enum Event {
     Remove(u8),
     Fresh { but: u8 },
     NoneFresh,
+    GrantFree,
+    Release(u8),
+    Regrant { shard: u8, node: u8, stale: bool },
     Rebalance,
     Begin,
     End { of: u8 },
@@ -45,6 +48,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Remove),
         5 => any::<u8>().prop_map(|but| Event::Fresh { but }),
         1 => Just(Event::NoneFresh),
+        3 => Just(Event::GrantFree),
+        1 => any::<u8>().prop_map(Event::Release),
+        2 => any::<(u8, u8, bool)>()
+            .prop_map(|(shard, node, stale)| Event::Regrant { shard, node, stale }),
         1 => Just(Event::Rebalance),
         5 => Just(Event::Begin),
         5 => any::<u8>().prop_map(|of| Event::End { of }),
@@ -111,6 +118,14 @@ impl World {
                 Command::LeaseSeen { fresh: all.filter(|id| Some(*id) != but).collect() }
             }
             Event::NoneFresh => Command::LeaseSeen { fresh: Vec::new() },
+            Event::GrantFree => Command::GrantFree,
+            Event::Release(which) => Command::Release { node: node(which)? },
+            Event::Regrant { shard, node: which, stale } => {
+                let slot = self.plane.map().slot(ShardId(shard.into()));
+                let epoch = Epoch(slot.epoch.0.saturating_sub(u64::from(stale)));
+                let owner = slot.owner().filter(|_| which < 128).or(node(which))?;
+                Command::Regrant { shard: ShardId(shard.into()), epoch, node: owner }
+            }
             Event::Rebalance => Command::Rebalance,
             Event::Begin => Command::MoveBegin { moves: self.plane.state.next_moves() },
             Event::End { of } => Command::MoveEnd { moves: self.under_way(of) },
@@ -138,8 +153,12 @@ impl World {
     fn happen(&mut self, event: &Event) {
         let before = self.plane.map().clone();
         let Some(command) = self.command(event) else { return };
-        self.plane.say(command);
+        let reply = self.plane.say(command.clone());
         self.check(&before);
+        if reply == Reply::Done && matches!(command, Command::GrantFree | Command::Release { .. }) {
+            let free = |slot: Slot| slot.hold == Hold::Free;
+            assert!(!self.plane.map().slots().any(|(_, slot)| free(slot)), "all have an owner");
+        }
     }
 
     fn check(&mut self, before: &Map) {
@@ -151,16 +170,15 @@ impl World {
                 let first = self.given.entry((shard, new.epoch)).or_insert(owner);
                 assert_eq!(*first, owner, "{shard:?} {:?}: an epoch has one owner", new.epoch);
                 assert!(map.up(owner).is_some_and(|it| it.roles.has(Roles::ROUTER)));
-                if new.epoch > old.epoch {
+                if new.epoch > old.epoch && old.owner() != Some(owner) {
                     assert!(state.is_fresh(owner), "{shard:?} goes to a fresh lease");
                 }
             }
             if let Hold::Moving(owner, heir) = new.hold {
                 assert!(owner != heir && map.up(heir).is_some());
             }
-            let fresh = map.members.values().any(|it| it.takes_shards() && state.is_fresh(it.id));
-            assert!(new.hold != Hold::Free || !fresh, "{shard:?} has an owner");
         }
+        self.check_shares();
         assert!(self.plane.moving() <= peer::limits::MOVING_MAX);
         assert!(map.gates.has(self.gates), "gates stay open");
         self.gates = map.gates;
@@ -176,6 +194,22 @@ impl World {
             }
         }
         assert_eq!(map.version, before.version + u64::from(map != before));
+    }
+
+    /// After the first grant a shard is free only where each that could take it has its share.
+    fn check_shares(&self) {
+        let map = self.plane.map();
+        let free = map.slots().any(|(_, slot)| slot.hold == Hold::Free);
+        if !free || !map.slots().any(|(_, slot)| slot.owner().is_some()) {
+            return;
+        }
+        let counts = self.plane.counts();
+        let active: Vec<NodeId> =
+            map.members.values().filter(|it| it.takes_shards()).map(|it| it.id).collect();
+        for node in active.iter().filter(|node| self.plane.state.is_fresh(**node)) {
+            let heir = map.slots().filter(|it| it.1.heir() == Some(*node)).count();
+            assert!(heir * active.len() >= 4096, "{node:?} has {} of {counts:?}", counts[node]);
+        }
     }
 
     /// All leases are fresh and all moves end.

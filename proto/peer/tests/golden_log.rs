@@ -37,6 +37,9 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("undrain", Command::Undrain { number: 4 }),
         ("remove", Command::Remove { number: 4 }),
         ("lease-seen", Command::LeaseSeen { fresh: vec![node(1), node(2)] }),
+        ("grant-free", Command::GrantFree),
+        ("release", Command::Release { node: node(4) }),
+        ("regrant", Command::Regrant { shard: ShardId(1700), epoch: Epoch(5), node: node(4) }),
         ("rebalance", Command::Rebalance),
         ("move-begin", Command::MoveBegin { moves: moves() }),
         ("move-end", Command::MoveEnd { moves: moves() }),
@@ -87,6 +90,9 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("already-applied", Refusal::AlreadyApplied(1000)),
         ("unreadable", Refusal::Unreadable),
         ("epoch-too-high", Refusal::EpochTooHigh),
+        ("not-owner", Refusal::NotOwner { shard: ShardId(1700), epoch: Epoch(5) }),
+        ("nobody-fresh", Refusal::NobodyFresh),
+        ("still-fresh", Refusal::StillFresh(node(4))),
     ];
     let done =
         [("done", Reply::Done), ("joined", Reply::Joined(node(4))), ("moves", Reply::Moves(40))];

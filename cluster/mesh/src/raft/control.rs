@@ -51,6 +51,8 @@ pub enum MemberChange {
     Promote(u64),
     /// A replica is one no longer.
     Remove(u64),
+    /// A replica that votes follows only.
+    Demote(u64),
 }
 
 /// What part a replica plays.
@@ -186,6 +188,7 @@ mod tests {
             Request::Members(MemberChange::AddLearner(7, seat.clone())),
             Request::Members(MemberChange::Promote(7)),
             Request::Members(MemberChange::Remove(u64::MAX)),
+            Request::Members(MemberChange::Demote(7)),
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }

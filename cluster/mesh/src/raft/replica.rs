@@ -404,6 +404,10 @@ impl<M: StateMachine> Replica<M> {
                         let voters = ChangeMembers::AddVoterIds(BTreeSet::from([number]));
                         raft.change_membership(voters, true).await
                     }
+                    MemberChange::Demote(number) => {
+                        let leave = ChangeMembers::RemoveVoters(BTreeSet::from([number]));
+                        raft.change_membership(leave, true).await
+                    }
                     MemberChange::Remove(number) => {
                         if self.status().voters.contains_key(&number) {
                             let leave = ChangeMembers::RemoveVoters(BTreeSet::from([number]));

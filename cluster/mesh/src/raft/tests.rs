@@ -329,6 +329,12 @@ async fn members_come_and_go() {
     assert_eq!(change(&cluster, MemberChange::Promote(9)).await, Err(ControlError::Refused));
     change(&cluster, MemberChange::Promote(4)).await.unwrap();
     let leader = cluster.leader().await;
+    let other = (1..5).find(|it| *it != leader).unwrap();
+    change(&cluster, MemberChange::Demote(other)).await.unwrap();
+    let demoted = cluster.replica(other);
+    until("a vote less", || demoted.status().standing == Standing::Learner).await;
+    drop(demoted);
+    change(&cluster, MemberChange::Promote(other)).await.unwrap();
     change(&cluster, MemberChange::Remove(leader)).await.unwrap();
     cluster.down(leader).await;
     let new = cluster.leader().await;

@@ -29,6 +29,9 @@ wire_enum!(Command {
     14 => AddDomain { domain },
     15 => RemoveDomain { domain },
     16 => Set { name, value },
+    17 => GrantFree,
+    18 => Release { node },
+    19 => Regrant { shard, epoch, node },
 });
 wire_struct!(Join {
     cluster,
@@ -72,6 +75,9 @@ wire_enum!(Refusal {
     23 => AlreadyApplied(index),
     24 => Unreadable,
     25 => EpochTooHigh,
+    26 => NotOwner { shard, epoch },
+    27 => NobodyFresh,
+    28 => StillFresh(node),
 });
 wire_enum!(TextOf {
     0 => Name,
@@ -83,7 +89,7 @@ wire_enum!(TextOf {
     6 => Value,
 });
 wire_enum!(Bound { 0 => Members, 1 => Tokens, 2 => Domains, 3 => Settings });
-wire_struct!(State { applied, initialised, map, next_number, fresh, tokens, rebalancing });
+wire_struct!(State { applied, initialised, map, next_number, fresh, tokens, rebalancing, granted });
 wire_struct!(Token { roles, expires_us, used_by });
 
 impl Wire for TokenHash {

@@ -121,6 +121,25 @@ pub enum Command {
         /// Which.
         fresh: Vec<NodeId>,
     },
+    /// Free shards go to the routers whose lease is fresh, however few these are: said by the
+    /// leader when it has waited long enough for the others.
+    GrantFree,
+    /// A router whose lease stays lost gives its shards to those whose lease is fresh, and stays a
+    /// member.
+    Release {
+        /// Which.
+        node: NodeId,
+    },
+    /// The owner of a shard wants it anew, under the next epoch: what it held of it in memory is
+    /// gone.
+    Regrant {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch under which it owns it.
+        epoch: Epoch,
+        /// The owner.
+        node: NodeId,
+    },
     /// Even the shards out, although none has 10% too many or too few.
     Rebalance,
     /// Hand-overs begin. Those that cannot are left out; [`Reply::Moves`] says how many did.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::map::Map;
 use super::state::State;
 use crate::NodeId;
 use crate::limits::{HEARTBEAT_US, LEASE_US};
@@ -34,14 +35,35 @@ impl Leases {
         }
     }
 
+    /// Those that were fresh when this node began to lead: they have until then to be heard.
+    pub fn handle_known(&mut self, fresh: impl Iterator<Item = NodeId>, began: u64) {
+        for node in fresh {
+            self.confirmed.entry(node).or_insert(began);
+        }
+    }
+
+    /// Forgets leases that have run out, and those of nodes that are no routers or not up.
+    pub fn forget(&mut self, map: &Map, now: u64) {
+        let router = |node: NodeId| map.up(node).is_some_and(|it| it.roles.has(Roles::ROUTER));
+        self.confirmed.retain(|node, at| router(*node) && now < *at + LEASE_US);
+    }
+
+    /// The fresh ones, as far as time has been looked at.
+    pub fn fresh(&self) -> impl Iterator<Item = NodeId> {
+        self.confirmed.keys().copied()
+    }
+
+    /// Whether it is one of them.
+    pub fn is_fresh(&self, node: NodeId) -> bool {
+        self.confirmed.contains_key(&node)
+    }
+
     /// The fresh ones, if that is not what the control plane knows: to be said as
     /// [`Command::LeaseSeen`](super::Command::LeaseSeen). The same list is given again only if
     /// nothing came of it.
     pub fn poll_seen(&mut self, state: &State, now: u64) -> Option<Vec<NodeId>> {
-        let map = state.map();
-        let router = |node: NodeId| map.up(node).is_some_and(|it| it.roles.has(Roles::ROUTER));
-        self.confirmed.retain(|node, at| router(*node) && now < *at + LEASE_US);
-        let fresh: Vec<NodeId> = self.confirmed.keys().copied().collect();
+        self.forget(state.map(), now);
+        let fresh: Vec<NodeId> = self.fresh().collect();
         if state.fresh().eq(fresh.iter().copied()) {
             return None;
         }

@@ -1,10 +1,11 @@
 //! The control plane as a pure state machine: members, the shard map, domains, settings, gates.
 //!
 //! Its log holds [`Entry`]s; every replica applies them to its [`State`], in order, each once. The
-//! leader looks for what is to be done next ([`State::next_moves`], [`Verdicts`], [`Leases`]) and
-//! proposes it. All other nodes follow the [`Map`].
+//! leader looks for what is to be done next ([`Duties`]) and proposes it. All other nodes follow
+//! the [`Map`].
 
 pub mod command;
+pub mod duties;
 pub mod leases;
 pub mod map;
 pub mod member;
@@ -15,6 +16,7 @@ pub mod suspicions;
 mod words;
 
 pub use command::{Applied, Command, Join, Move, Reply, TokenHash};
+pub use duties::{Duties, Duty};
 pub use leases::Leases;
 pub use map::{Behind, Change, Delta, Feed, Hold, Map, MapSaid, Slot};
 pub use member::{Fingerprint, Member, Standing};

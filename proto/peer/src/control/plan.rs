@@ -14,7 +14,7 @@ use super::member::{Member, Standing};
 use super::state::State;
 use crate::limits::{MOVING_MAX, UNEVEN_TENTHS};
 use crate::node::Roles;
-use crate::{NodeId, ShardId};
+use crate::{NodeId, SHARDS, ShardId};
 
 /// How many shards each router has, counted as if all hand-overs had ended.
 pub(crate) struct Shares {
@@ -84,6 +84,16 @@ impl Shares {
         let least = self.least(Standing::Active).or_else(|| self.least(Standing::Draining))?;
         self.add(least);
         Some(least)
+    }
+
+    /// The same, unless that router has its even share of all shards already, counted by all
+    /// routers that are up, fresh or not.
+    pub(crate) fn give_within_share(&mut self) -> Option<NodeId> {
+        let least = self.least(Standing::Active).or_else(|| self.least(Standing::Draining))?;
+        let active = self.routers.values().filter(|share| share.standing == Standing::Active);
+        let share = usize::from(SHARDS).div_ceil(active.count().max(1));
+        let has = self.routers.get(&least).map_or(0, |share| share.shards);
+        (has < share).then(|| self.give()).flatten()
     }
 
     /// A shard goes from one router to another.

@@ -4,9 +4,9 @@ use std::fmt;
 
 use xmpp::text::Text;
 
-use crate::NodeId;
 use crate::limits::{CLOCK_OFF_MAX_US, DOMAINS_MAX, MEMBERS_MAX, SETTINGS_MAX, TOKENS_MAX};
 use crate::node::{ClusterId, Features, Roles, Versions};
+use crate::{Epoch, NodeId, ShardId};
 
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,17 @@ pub enum Refusal {
     EpochTooHigh,
     /// The entry cannot be read: a later version wrote it before every member could read it.
     Unreadable,
+    /// The node does not own this shard under this epoch.
+    NotOwner {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// No router that could take shards has a fresh lease.
+    NobodyFresh,
+    /// The router's lease is fresh, and would have to be lost.
+    StillFresh(NodeId),
 }
 
 /// A text that a command carries.
@@ -197,6 +208,25 @@ impl Refusal {
                 f,
                 "the node may be: {roles}; for other roles, take them out of its configuration or \
                  join with a token that has them"
+            ),
+            other => other.of_a_shard(f),
+        }
+    }
+
+    fn of_a_shard(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOwner { shard, epoch } => write!(
+                f,
+                "the node does not own shard {} under epoch {}: the map says who does",
+                shard.0, epoch.0
+            ),
+            Self::StillFresh(node) => write!(
+                f,
+                "the store answers node {}: drain it if it is to give its shards away",
+                node.number
+            ),
+            Self::NobodyFresh => f.write_str(
+                "no router has a fresh lease: see whether the store answers, and the routers run",
             ),
             other => other.of_a_word(f),
         }

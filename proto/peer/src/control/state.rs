@@ -39,6 +39,9 @@ pub struct State {
     pub(crate) tokens: BTreeMap<TokenHash, Token>,
     /// An operator wants shards as even as can be.
     pub(crate) rebalancing: bool,
+    /// Shards were granted once. Before that they wait for [`Command::GrantFree`], so that the
+    /// first router of a new cluster does not get them all.
+    pub(crate) granted: bool,
 }
 
 /// A join token.
@@ -60,6 +63,7 @@ impl Default for State {
             fresh: BTreeSet::new(),
             tokens: BTreeMap::new(),
             rebalancing: false,
+            granted: false,
         }
     }
 }
@@ -83,6 +87,17 @@ impl State {
     /// Routers whose lease is fresh, as the leader last said, in order.
     pub fn fresh(&self) -> impl Iterator<Item = NodeId> {
         self.fresh.iter().copied()
+    }
+
+    /// Whether this router may be given a shard now.
+    pub(crate) fn may_take(&self, node: NodeId) -> bool {
+        let up = self.map.up(node);
+        up.is_some_and(|member| member.roles.has(Roles::ROUTER)) && self.is_fresh(node)
+    }
+
+    /// Whether any router may.
+    pub(crate) fn somebody_may_take(&self) -> bool {
+        self.fresh.iter().any(|node| self.may_take(*node))
     }
 
     /// The tokens whose time is not over, used or not; `now` is in microseconds since the Unix
@@ -182,6 +197,9 @@ impl Turn<'_> {
             Command::Undrain { number } => self.stand(number, Standing::Active)?,
             Command::Remove { number } => self.remove(number)?,
             Command::LeaseSeen { fresh } => self.lease_seen(fresh),
+            Command::GrantFree => self.grant_all()?,
+            Command::Release { node } => self.release(node)?,
+            Command::Regrant { shard, epoch, node } => self.regrant(shard, epoch, node)?,
             Command::Rebalance => self.state.rebalancing = true,
             Command::MoveBegin { moves } => return Ok(Reply::Moves(self.begin(&moves))),
             Command::MoveEnd { moves } => return Ok(Reply::Moves(self.end(&moves))),
@@ -388,10 +406,15 @@ impl Turn<'_> {
         let Some(member) = self.state.map.up(node).cloned() else { return };
         self.change(Change::Member(Box::new(Member { standing: Standing::Down, ..member })));
         self.state.fresh.remove(&node);
+        self.take_from(node);
+    }
+
+    /// Nothing is held by this node any more, nor on its way to it.
+    fn take_from(&mut self, node: NodeId) {
         let slots: Vec<(ShardId, Slot)> = self.state.map.slots().collect();
         for (shard, slot) in slots {
             match slot.hold {
-                Hold::Moving(owner, heir) if owner == node && self.may_take(heir) => {
+                Hold::Moving(owner, heir) if owner == node && self.state.may_take(heir) => {
                     self.grant(shard, heir);
                 }
                 Hold::Serving(owner) | Hold::Moving(owner, _) if owner == node => {
@@ -405,19 +428,31 @@ impl Turn<'_> {
         }
     }
 
-    fn may_take(&self, node: NodeId) -> bool {
-        let up = self.state.map.up(node);
-        up.is_some_and(|member| member.roles.has(Roles::ROUTER)) && self.state.is_fresh(node)
-    }
-
     /// A new owner, under an epoch that was never given.
     fn grant(&mut self, shard: ShardId, owner: NodeId) {
         let epoch = Epoch(self.state.map.slot(shard).epoch.0.saturating_add(1));
         self.change(Change::Slot(shard, Slot { hold: Hold::Serving(owner), epoch }));
     }
 
-    /// Shards without an owner go to routers with fresh leases; if there is none, none moves.
+    /// Shards without an owner go to routers with fresh leases, to none more than its even share
+    /// of all that are up: the others may be fresh in a moment. If there is none, none moves.
     fn grant_free(&mut self) {
+        if self.state.granted {
+            self.give(Shares::give_within_share);
+        }
+    }
+
+    /// Shards without an owner go to whoever is fresh.
+    fn grant_all(&mut self) -> Result<(), Refusal> {
+        if !self.state.somebody_may_take() {
+            return Err(Refusal::NobodyFresh);
+        }
+        self.state.granted = true;
+        self.give(Shares::give);
+        Ok(())
+    }
+
+    fn give(&mut self, next: impl Fn(&mut Shares) -> Option<NodeId>) {
         let slots = self.state.map.slots();
         let free: Vec<ShardId> =
             slots.filter(|(_, slot)| slot.hold == Hold::Free).map(|(shard, _)| shard).collect();
@@ -426,11 +461,35 @@ impl Turn<'_> {
         }
         let mut shares = Shares::of(self.state);
         for shard in free {
-            match shares.give() {
+            match next(&mut shares) {
                 Some(owner) => self.grant(shard, owner),
                 None => return,
             }
         }
+    }
+
+    fn release(&mut self, node: NodeId) -> Result<(), Refusal> {
+        self.member(node.number)?;
+        self.state.map.up(node).ok_or(Refusal::NotUp(node))?;
+        if self.state.is_fresh(node) {
+            return Err(Refusal::StillFresh(node));
+        }
+        if !self.state.somebody_may_take() {
+            return Err(Refusal::NobodyFresh);
+        }
+        self.take_from(node);
+        self.grant_all()
+    }
+
+    /// Only the owner loses by it, so its lease need not be fresh. A hand-over of the shard is
+    /// over: there is nothing left to hand over.
+    fn regrant(&mut self, shard: ShardId, epoch: Epoch, node: NodeId) -> Result<(), Refusal> {
+        let slot = self.state.map.slot(shard);
+        if slot.owner() != Some(node) || slot.epoch != epoch {
+            return Err(Refusal::NotOwner { shard, epoch });
+        }
+        self.grant(shard, node);
+        Ok(())
     }
 
     fn drain(&mut self, number: u32) -> Result<(), Refusal> {
@@ -449,6 +508,7 @@ impl Turn<'_> {
         }
         if member.standing != standing {
             self.change(Change::Member(Box::new(Member { standing, ..member })));
+            self.grant_free();
         }
         Ok(())
     }
@@ -508,7 +568,7 @@ impl Turn<'_> {
         let mut ended = 0;
         for Move { shard, to } in moves {
             match self.state.map.slot(*shard).hold {
-                Hold::Moving(_, heir) if heir == *to && self.may_take(heir) => {
+                Hold::Moving(_, heir) if heir == *to && self.state.may_take(heir) => {
                     self.grant(*shard, heir);
                     ended += 1;
                 }

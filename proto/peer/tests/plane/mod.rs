@@ -101,8 +101,14 @@ impl Plane {
         nodes
     }
 
-    /// All routers that are up have a fresh lease.
+    /// All routers that are up have a fresh lease, and no shard stays free.
     pub(crate) fn all_fresh(&mut self) {
+        self.all_seen();
+        self.say(Command::GrantFree);
+    }
+
+    /// All routers that are up have a fresh lease.
+    pub(crate) fn all_seen(&mut self) {
         let members = self.state.map().members.values();
         let up = members.filter(|member| member.is_up() && member.roles.has(Roles::ROUTER));
         let fresh = up.map(|member| member.id).collect();
