@@ -76,6 +76,10 @@ impl World {
             stopping: false,
         };
         self.nodes.insert(proc, node);
+        if self.options.cluster {
+            // It asks for its lease from the start.
+            self.queue.put(self.now, Event::Run(proc));
+        }
         self.note(|| format!("{} starts, its clock is {ahead} us ahead", name(proc)));
         proc
     }

@@ -1,6 +1,8 @@
 //! The store of a run: answers late, refuses, does not know, and keeps what it has acknowledged.
 
-use kv::{Batch, CommitError, ReadError, Reads};
+use kv::{Batch, CommitError, Found, Read, ReadError, Reads, Row, Rows};
+use peer::ShardId;
+use session::keys;
 use session::rows::{Cursor, Fence};
 
 use super::World;
@@ -32,7 +34,7 @@ impl World {
             self.note(|| format!("{} read {number} fails", name(by)));
         }
         let rows = match self.options.tamper {
-            Some(Tamper::ServeWithoutLease) if asks_for_lease(reads) => Ok(kv::Rows::default()),
+            Some(Tamper::ServeWithoutLease) if asks_for_lease(reads) => self.says_yes(by, reads),
             Some(Tamper::ForgetClock) => rows.map(|rows| forget_clock(reads, rows)),
             _ => rows,
         };
@@ -86,6 +88,23 @@ impl World {
             self.queue.put(at, Event::Committed(by, op_id, result));
         }
         Ok(())
+    }
+
+    /// Answers a worker that it owns what it takes for its own.
+    fn says_yes(&self, by: Proc, reads: &Reads) -> Result<Rows, ReadError> {
+        let worker = self.nodes.get(&by).map(|node| &node.worker);
+        let epoch_of = |id: ShardId| {
+            let own = worker?.shards().find(|shard| shard.id() == id);
+            own.map(|shard| shard.epoch())
+        };
+        let answer = |read: &Read| {
+            let Read::Get(key) = read else { return Found::default() };
+            let epoch = keys::epoch_of(key).and_then(epoch_of);
+            let value = epoch.map(|epoch| Fence { epoch }.encode());
+            let row = value.map(|value| Row { key: key.clone(), value });
+            Found { rows: row.into_iter().collect(), more: None }
+        };
+        Ok(Rows { found: reads.list.iter().map(answer).collect() })
     }
 
     fn commit_fate(&mut self, by: Proc) -> Fate {
@@ -164,9 +183,9 @@ fn rows_text(batch: &Batch) -> String {
     text
 }
 
-fn forget_clock(reads: &Reads, mut rows: kv::Rows) -> kv::Rows {
+fn forget_clock(reads: &Reads, mut rows: Rows) -> Rows {
     for (read, found) in reads.list.iter().zip(&mut rows.found) {
-        if let kv::Read::Get(key) = read
+        if let Read::Get(key) = read
             && key.first() == Some(&b'c')
             && reads.len() > 1
         {
@@ -177,7 +196,6 @@ fn forget_clock(reads: &Reads, mut rows: kv::Rows) -> kv::Rows {
 }
 
 fn asks_for_lease(reads: &Reads) -> bool {
-    let (start, end) = session::keys::epochs();
-    let range = kv::Read::Range(kv::RangeRead::new(start, end));
-    reads.list.contains(&range)
+    let fence = |read: &Read| matches!(read, Read::Get(key) if keys::epoch_of(key).is_some());
+    reads.list.iter().all(|read| fence(read) || *read == Read::Get(keys::cluster()))
 }

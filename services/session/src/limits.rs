@@ -117,6 +117,9 @@ pub const LEASE_US: u64 = 3_000_000;
 
 const _: () = assert!(2 * LEASE_REFRESH_US < LEASE_US && STORE_RETRY_US < LEASE_REFRESH_US);
 
+/// All fences are one page of a read.
+const _: () = assert!((peer::SHARDS as u32) < kv::limits::RANGE_ROWS_MAX);
+
 /// How long a shard that was granted waits for edges that do not say what sessions they have, in
 /// microseconds: what depends on sessions waits too.
 pub const REBUILD_US: u64 = 5_000_000;

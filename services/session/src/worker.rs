@@ -12,6 +12,7 @@ mod deadlines;
 mod fall;
 mod giving;
 mod group;
+mod lease;
 mod owed;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use self::deadlines::Deadlines;
 use self::fall::{Fallen, guarded};
 use self::giving::Giving;
 use self::group::Flight;
+use self::lease::Proof;
 use self::owed::Owed;
 use crate::admin;
 use crate::config::Config;
@@ -112,8 +114,7 @@ enum Asker {
     Shard(ShardId, u64),
     Claim(ShardId),
     Settle,
-    /// The lease, and when it was asked for.
-    Lease(u64),
+    Lease(Proof),
 }
 
 /// Many shards.
@@ -194,9 +195,7 @@ impl Worker {
     /// Takes one input.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
         self.now = env.steady;
-        if let Some(cluster) = &self.cluster {
-            self.lapsed |= cluster.is_lapsed(env.steady);
-        }
+        self.look_at_lease(env);
         match input {
             Input::Up(shard, frame) => {
                 self.owed.asks(shard, &frame);
@@ -253,7 +252,7 @@ impl Worker {
     /// When [`Input::Timeout`] is due, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
         let retry = self.flight.as_ref().and_then(Flight::retry_at);
-        let lease = self.cluster.as_ref().and_then(|cluster| cluster.deadline());
+        let lease = self.cluster.as_ref().map(|cluster| cluster.lease.next);
         self.deadlines.next().into_iter().chain(retry).chain(lease).chain(self.giving_until()).min()
     }
 
@@ -371,7 +370,7 @@ impl Worker {
             }
             Some(Asker::Claim(id)) => self.claim_read(id, rows, env),
             Some(Asker::Settle) => self.settled(rows, env),
-            Some(Asker::Lease(asked_at)) => self.refreshed(asked_at, rows, env),
+            Some(Asker::Lease(proof)) => self.refreshed(&proof, rows, env),
             None => {}
         }
     }
@@ -387,7 +386,7 @@ impl Worker {
         }
         self.end_giving(env);
         self.retry_flight(now);
-        self.refresh(now);
+        self.refresh(env);
     }
 
     fn check_stop(&mut self) {

@@ -143,7 +143,6 @@ impl Worker {
             }
         });
         self.collect(id);
-        self.begin_lease(env);
         for mut input in waiting {
             if let shard::Input::Between(Between::Pass(pass)) = &mut input {
                 // It came before the shard was ours. Its source may have sent it again meanwhile,

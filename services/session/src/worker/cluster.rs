@@ -6,15 +6,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kv::{RangeRead, ReadError, Reads, Rows};
 use peer::{Between, Complete, Epoch, NodeId, ShardId};
 
 use super::claim::Claim;
 use super::giving::Pages;
-use super::{Asker, Output, Slot, Stop, Worker};
-use crate::keys;
-use crate::limits::{CLAIM_FRAMES_MAX, LEASE_REFRESH_US, LEASE_US, STORE_RETRY_US};
-use crate::rows::Fence;
+use super::lease::Lease;
+use super::{Output, Slot, Stop, Worker};
+use crate::limits::CLAIM_FRAMES_MAX;
 use crate::shard::{self, Env};
 
 /// What a worker of a cluster knows.
@@ -24,25 +22,17 @@ pub(super) struct Cluster {
     map: BTreeMap<ShardId, Epoch>,
     /// Frames for owners that control has not named here yet.
     early: BTreeMap<ShardId, Early>,
-    lease: Lease,
+    pub(super) lease: Lease,
     /// What owners before hand over of shards that may be granted.
     pub(super) pages: BTreeMap<ShardId, Pages>,
     /// What shards wanted done while there was no lease.
-    held: VecDeque<(ShardId, Output)>,
+    pub(super) held: VecDeque<(ShardId, Output)>,
 }
 
 /// Frames that came before the grant that they are for.
 struct Early {
     epoch: Epoch,
     frames: Vec<shard::Input>,
-}
-
-/// Until when this worker may take itself for the owner of what it owns.
-#[derive(Default)]
-struct Lease {
-    until: u64,
-    /// When to ask the store again; `None` while there is nothing to own.
-    next: Option<u64>,
 }
 
 /// Whether a frame is for an owner that this worker is.
@@ -55,15 +45,6 @@ enum Fits {
 }
 
 impl Cluster {
-    /// Whether nothing may be delivered or accepted at this time.
-    pub(super) fn is_lapsed(&self, now: u64) -> bool {
-        now >= self.lease.until
-    }
-
-    pub(super) fn deadline(&self) -> Option<u64> {
-        self.lease.next
-    }
-
     /// The highest epoch of a shard that this node has heard of.
     pub(super) fn known(&self, id: ShardId) -> Epoch {
         self.map.get(&id).copied().unwrap_or_default()
@@ -205,71 +186,5 @@ impl Worker {
     pub(super) fn complete(&mut self, complete: Complete, env: &mut Env<'_>) {
         let Complete { edge, shard, epoch } = complete;
         self.give_to(shard, epoch, shard::Input::Complete(edge), env);
-    }
-
-    /// A shard is served from here on: the lease covers it, or has to be got.
-    pub(super) fn begin_lease(&mut self, env: &Env<'_>) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.lease.next.get_or_insert(env.steady);
-        }
-    }
-
-    /// Asks the store whose the shards are, if it is time.
-    pub(super) fn refresh(&mut self, now: u64) {
-        let serves = self.slots.values().any(|slot| matches!(slot, Slot::Owned(..)));
-        let Some(cluster) = &mut self.cluster else { return };
-        if cluster.lease.next.is_none_or(|at| at > now) {
-            return;
-        }
-        if !serves {
-            cluster.lease.next = None;
-            return;
-        }
-        cluster.lease.next = Some(now + LEASE_REFRESH_US);
-        self.asked += 1;
-        self.askers.insert(self.asked, Asker::Lease(now));
-        let (start, end) = keys::epochs();
-        let reads = Reads::range(RangeRead::new(start, end));
-        self.out.push_back(Output::Read(self.asked, reads));
-    }
-
-    /// The store has said whose the shards are: those of others go. For the rest this worker was
-    /// the owner when it asked.
-    pub(super) fn refreshed(
-        &mut self,
-        asked_at: u64,
-        found: Result<Rows, ReadError>,
-        env: &mut Env<'_>,
-    ) {
-        let Ok(found) = found else {
-            if let Some(cluster) = &mut self.cluster {
-                cluster.lease.next = Some(env.steady + STORE_RETRY_US);
-            }
-            return;
-        };
-        let mut epochs = BTreeMap::new();
-        for row in found.rows(0) {
-            if let (Some(id), Ok(fence)) = (keys::epoch_of(&row.key), Fence::decode(&row.value)) {
-                epochs.insert(id, fence.epoch);
-            }
-        }
-        let lost = self.shards().filter(|shard| {
-            // Lower ones, and none, are from before this owner's claim.
-            epochs.get(&shard.id()).is_some_and(|epoch| *epoch > shard.epoch())
-        });
-        let lost: Vec<ShardId> = lost.map(shard::Shard::id).collect();
-        for id in lost {
-            self.drop_shard(id);
-        }
-        let Some(cluster) = &mut self.cluster else { return };
-        cluster.lease.until = cluster.lease.until.max(asked_at + LEASE_US);
-        if self.lapsed && !cluster.is_lapsed(env.steady) {
-            self.lapsed = false;
-            let held = std::mem::take(&mut cluster.held);
-            self.out.extend(held.into_iter().map(|(_, output)| output));
-            for id in self.owned() {
-                self.go_on(id, env);
-            }
-        }
     }
 }

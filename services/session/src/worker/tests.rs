@@ -12,7 +12,8 @@ use super::*;
 use crate::config;
 use crate::keys;
 use crate::limits::{
-    CLAIM_FRAMES_MAX, HAND_OVER_BYTES_MAX, HAND_OVER_US, LEASE_US, PAGES_WINDOW, REBUILD_US,
+    CLAIM_FRAMES_MAX, HAND_OVER_BYTES_MAX, HAND_OVER_US, LEASE_REFRESH_US, LEASE_US, PAGES_WINDOW,
+    REBUILD_US, STORE_RETRY_US,
 };
 use crate::module::Modules;
 use crate::rows::Fence;
@@ -24,7 +25,10 @@ struct Rig {
     worker: Worker,
     store: MemStore,
     now: u64,
+    /// How far the time of day is ahead of the steady clock.
+    ahead: u64,
     away: bool,
+    reads: Vec<Reads>,
     out: Vec<Output>,
 }
 
@@ -33,11 +37,12 @@ impl Rig {
         let mut config = Config::new(vec!["a".into()], HASH, [7; 32], Modules::new(&[]));
         config.cluster = Some(config::Cluster { snapshot_key: [1; 32] });
         let worker = Worker::new(Arc::new(config), 0, 1, 1);
-        Self { worker, store, now: 10, away: false, out: Vec::new() }
+        Self { worker, store, now: 10, ahead: 0, away: false, reads: Vec::new(), out: Vec::new() }
     }
 
     fn give(&mut self, input: Input) {
-        let mut env = Env { now: self.now, steady: self.now, random: &mut || 4 };
+        let now = self.now + self.ahead;
+        let mut env = Env { now, steady: self.now, random: &mut || 4 };
         self.worker.handle(input, &mut env);
     }
 
@@ -51,6 +56,7 @@ impl Rig {
                 Output::Read(number, reads) => {
                     let rows = self.store.read_now(&reads);
                     let rows = if self.away { Err(ReadError::Unavailable) } else { rows };
+                    self.reads.push(reads);
                     self.give(Input::Rows(number, rows));
                 }
                 Output::Commit(batch) => {
@@ -170,6 +176,112 @@ fn who_is_not_the_owner_any_more_learns_it_from_its_lease() {
     rig.run();
     assert_eq!(rig.worker.shards().count(), 0);
     assert_eq!(rig.answers(), 0, "nobody is told anything");
+}
+
+#[test]
+fn who_owns_nothing_asks_too_whether_the_store_answers() {
+    let mut rig = Rig::new(MemStore::new());
+    assert_eq!(rig.worker.confirmed(), None);
+    rig.away = true;
+    rig.run();
+    assert_eq!(rig.worker.confirmed(), None);
+    rig.away = false;
+    rig.pass(STORE_RETRY_US);
+    rig.run();
+    let first = 10 + STORE_RETRY_US;
+    assert_eq!(rig.worker.confirmed(), Some(first));
+    rig.pass(LEASE_REFRESH_US);
+    rig.run();
+    assert_eq!(rig.worker.confirmed(), Some(first + LEASE_REFRESH_US));
+    assert!(rig.reads.iter().all(|reads| *reads == Reads::get(keys::cluster())));
+    rig.away = true;
+    rig.pass(10 * LEASE_REFRESH_US);
+    rig.run();
+    assert_eq!(rig.worker.confirmed(), Some(first + LEASE_REFRESH_US));
+}
+
+/// What a worker reads for its lease when it has so many shards.
+fn lease_of(shards: u16) -> Reads {
+    let mut rig = Rig::new(MemStore::new());
+    for id in 0..shards {
+        rig.give(Input::Granted(ShardId(4000 - id), Epoch(7), Vec::new()));
+    }
+    rig.run();
+    rig.run();
+    assert_eq!(rig.worker.shards().count(), usize::from(shards));
+    rig.reads.clear();
+    rig.pass(LEASE_REFRESH_US);
+    rig.run();
+    assert_eq!((rig.reads.len(), rig.worker.shards().count()), (1, usize::from(shards)));
+    rig.reads.remove(0)
+}
+
+#[test]
+fn a_lease_reads_the_fences_of_its_own_shards() {
+    let own: BTreeSet<kv::Key> = [4000, 3999].map(|id| keys::epoch(ShardId(id))).into();
+    let read: BTreeSet<kv::Key> = match &lease_of(2).list[..] {
+        [kv::Read::Get(one), kv::Read::Get(other)] => [one.clone(), other.clone()].into(),
+        reads => panic!("{reads:?}"),
+    };
+    assert_eq!(read, own);
+    let most = kv::limits::READS_MAX as u16;
+    assert_eq!(lease_of(most).list.len(), usize::from(most));
+    match &lease_of(most + 1).list[..] {
+        [kv::Read::Range(range)] => {
+            let of = |id: u16| keys::epoch(ShardId(id));
+            assert!((0..=most).all(|id| range.contains(&of(4000 - id))));
+            assert!(range.start == (0..=most).map(|id| of(4000 - id)).min().expect("a key"));
+            assert!(!range.contains(&[&range.end[..], b"\0"].concat()));
+        }
+        reads => panic!("{reads:?}"),
+    }
+}
+
+#[test]
+fn a_fence_that_cannot_be_read_or_is_gone_is_not_ours() {
+    for value in [Some(&b"?"[..]), None] {
+        let mut rig = served(7);
+        let mut batch = Batch::new(1);
+        match value {
+            Some(value) => batch.set(keys::epoch(shard()), Bytes::from_static(value)),
+            None => batch.delete(keys::epoch(shard())),
+        };
+        rig.store.commit_now(&batch).expect("a commit");
+        rig.pass(LEASE_REFRESH_US);
+        rig.run();
+        assert_eq!(rig.worker.shards().count(), 0, "{value:?}");
+        assert!(matches!(rig.out[..], [Output::Fallen(..)]), "{:?}", rig.out);
+    }
+}
+
+#[test]
+fn a_lease_that_was_asked_for_before_a_claim_says_nothing_against_it() {
+    let mut rig = served(7);
+    rig.now += LEASE_REFRESH_US;
+    rig.give(Input::Timeout);
+    let Some(Output::Read(number, reads)) = rig.worker.poll() else { panic!("no lease") };
+    let rows = rig.store.read_now(&reads);
+    rig.give(Input::Lost(shard(), Epoch(8)));
+    rig.give(Input::Granted(shard(), Epoch(9), Vec::new()));
+    rig.run();
+    rig.give(Input::Rows(number, rows));
+    rig.run();
+    assert_eq!(rig.worker.shards().map(Shard::epoch).collect::<Vec<_>>(), [Epoch(9)]);
+}
+
+#[test]
+fn time_in_which_the_machine_was_suspended_counts_for_the_lease() {
+    for (ahead, answers) in [(LEASE_US - 1, 1), (LEASE_US, 0)] {
+        let mut rig = served(7);
+        rig.away = true;
+        rig.ahead = ahead;
+        rig.ask(7);
+        assert_eq!(rig.answers(), answers, "{ahead}");
+        rig.away = false;
+        rig.pass(STORE_RETRY_US);
+        rig.run();
+        assert_eq!(rig.answers(), 1 - answers, "the store was asked at once");
+    }
 }
 
 const EDGE: NodeId = NodeId { number: 1, incarnation: 1 };
