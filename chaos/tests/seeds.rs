@@ -37,6 +37,19 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (26546, "the loss of an edge passed an acknowledgement that waited behind a look-up"),
 ];
 
+/// The same, with routers and control.
+const CLUSTER_REGRESSIONS: &[(u64, &str)] = &[
+    (412, "a session came back from a lost connection under numbers that its client had seen used"),
+    (
+        2177,
+        "a session came back from a lost connection under numbers that its client had seen used",
+    ),
+    (
+        3280,
+        "a session came back from a lost connection under numbers that its client had seen used",
+    ),
+];
+
 /// The last lines of a trace are the ones that tell.
 const LINES: usize = 120;
 
@@ -53,9 +66,13 @@ fn find_with(seed: u64, options: Options) -> Option<Violation> {
 
 /// Fails with the trace of the seed, if it breaks something.
 fn check(seed: u64) {
-    let Some(violation) = find(seed, None) else { return };
+    check_with(seed, Options::default());
+}
+
+fn check_with(seed: u64, options: Options) {
+    let Some(violation) = find_with(seed, options) else { return };
     if violation.invariant != "panic" {
-        let trace = run(seed, Options { trace: true, ..Options::default() }).trace;
+        let trace = run(seed, Options { trace: true, ..options }).trace;
         let from = trace.len().saturating_sub(LINES);
         for line in &trace[from..] {
             println!("{line}");
@@ -121,6 +138,10 @@ fn seeds_that_found_something() {
     for (seed, why) in REGRESSIONS {
         println!("{seed}: {why}");
         check(*seed);
+    }
+    for (seed, why) in CLUSTER_REGRESSIONS {
+        println!("{seed} of a cluster: {why}");
+        check_with(*seed, Options { cluster: true, ..Options::default() });
     }
 }
 

@@ -62,7 +62,7 @@ pub const CLUSTER: &[(Tamper, &[&str])] = &[
     (Tamper::LeaveRebuildEarly, &["resumes", "once"]),
     (Tamper::AcceptOldEpoch, &["epochs"]),
     (Tamper::ForgetKept, &["prefix"]),
-    (Tamper::ForgetUnconfirmed, &["arrives", "prefix"]),
+    (Tamper::ForgetUnconfirmed, &["arrives", "prefix", "once"]),
     (Tamper::ForgetMark, &["once"]),
     (Tamper::StaleSnapshot, &["presence", "arrives"]),
     (Tamper::CompleteTooEarly, &["resumes", "once"]),

@@ -199,6 +199,9 @@ pub(crate) struct Outbound {
     /// Ids in the log of what was given to the client before its numbers began again, and may not
     /// have been written to its socket.
     before: Logged,
+    /// The session comes from the edge of a lost connection, which was given up to this number.
+    /// Its client may have gone on with it elsewhere, where other things had the numbers above.
+    pub(crate) sure: Option<u64>,
     /// Where in the log the session reads on, if it has fallen behind or takes what waited for it.
     pub(crate) feed: Option<Feed>,
 }
@@ -299,6 +302,13 @@ impl Outbound {
     /// Whether a stored message may be released rather than left in the log.
     pub(crate) fn has_room(&self) -> bool {
         self.bytes < limits::SESSION_WINDOW_BYTES
+    }
+
+    /// Whether a client that has this much of the session (XEP-0198 §4: modulo 2^32) got it from an
+    /// owner and an edge of which nothing is left.
+    pub(crate) fn is_older_than(&self, h: u32) -> bool {
+        let number = self.taken + u64::from(h.wrapping_sub(self.taken as u32));
+        self.sure.is_some_and(|sure| number > sure)
     }
 
     /// Whether so much is queued that the session must end.

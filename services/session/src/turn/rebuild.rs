@@ -124,6 +124,7 @@ impl Turn<'_, '_> {
         session.stored = false;
         session.managed = managed;
         if report.lost {
+            session.outbound.sure = Some(report.received);
             // Its client may have gone on with it on an edge that is dead.
             session.resends_until = resends_until;
         }
@@ -159,6 +160,7 @@ impl Turn<'_, '_> {
         session.conn = Some(report.conn);
         session.ghost = None;
         session.expires_us = 0;
+        session.outbound.sure = report.lost.then_some(report.received);
         let (known, handled) = (session.attachment, session.inbound.durable());
         let unheard = known != report.attachment;
         if let Some(frame) = self.snapshot(id, report.conn) {

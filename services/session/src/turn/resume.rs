@@ -17,6 +17,9 @@ impl Turn<'_, '_> {
         if !self.account.row.as_deref().is_some_and(valid) {
             return self.not_resumed(conn, ResumeRefusal::ItemNotFound);
         }
+        if self.account.session(id).is_some_and(|session| session.outbound.is_older_than(h)) {
+            self.end(id);
+        }
         let Some(session) = self.account.session_mut(id) else {
             // It is over, or its owner was killed: what it had sent and is stored is found in the
             // log. Its client may send again what it sent there on any connection, also on one that
@@ -89,6 +92,7 @@ impl Turn<'_, '_> {
         session.resuming = None;
         session.conn = Some(conn);
         session.expires_us = 0;
+        session.outbound.sure = None;
         if session.resends_until != 0 {
             // Its client goes on with what it had begun to send again.
             session.resends_until = resends_until;
