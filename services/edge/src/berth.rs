@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use peer::ConnId;
-use session::attachment::Attachment;
 use stream::c2s::C2s;
 
 use crate::core::Core;
 use crate::driver::Times;
 use crate::edge::{Drain, Shared};
-use crate::hub::Post;
 use crate::inbox::{Inbox, Mail};
 use crate::link::Detached;
+use crate::post::{Flight, Post};
 use crate::sources::Place;
 
 /// What a connection holds of its node on whatever core it is. Dropped, everything is given back,
@@ -28,7 +27,8 @@ pub(crate) struct Berth {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: ConnId,
     pub(crate) post: Arc<Post>,
-    pub(crate) attachment: Attachment,
+    /// What it has under way.
+    pub(crate) flight: Flight,
     /// What this connection adds to the node's bytes in flight.
     pub(crate) in_flight: u64,
     /// Whether it is counted as a session.
@@ -46,7 +46,7 @@ impl Berth {
             shared,
             id,
             post,
-            attachment: Attachment::new(id),
+            flight: Flight::NONE,
             in_flight: 0,
             is_session: false,
             settled: false,
@@ -61,7 +61,7 @@ impl Berth {
             return None;
         }
         self.settled = true;
-        let home = self.shared.core_of(self.attachment.shard()?)?;
+        let home = self.shared.core_of(self.post.shard()?)?;
         (home != here).then_some(home)
     }
 }
@@ -69,7 +69,6 @@ impl Berth {
 impl Drop for Berth {
     fn drop(&mut self) {
         let shared = &self.shared;
-        shared.hub.remove(self.id.slot);
         shared.metrics.in_flight_bytes.sub(self.in_flight);
         if self.is_session {
             shared.metrics.sessions.sub(1);
@@ -77,9 +76,7 @@ impl Drop for Berth {
         if std::thread::panicking() {
             shared.metrics.panics.add(1);
         }
-        if let Some(frame) = self.attachment.lost() {
-            shared.send(frame);
-        }
+        shared.hub.leave(self.id.slot, &self.post, shared.now_us());
         shared.metrics.connections.sub(1);
     }
 }

@@ -14,7 +14,7 @@ use crate::buffers::Buffers;
 use crate::driver;
 use crate::edge::{Drain, Shared};
 use crate::inbox::Ring;
-use crate::limits::{CERTIFICATE_POLL_S, TICK_US, WHEEL_LISTS};
+use crate::limits::{CERTIFICATE_POLL_S, LOST_SWEEP_US, TICK_US, WHEEL_LISTS};
 use crate::listen::{Listeners, prepare};
 use crate::tls::Entry;
 use crate::wheel::Wheel;
@@ -27,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) buffers: RefCell<Buffers>,
     wheel: RefCell<Wheel>,
     now_us: Cell<u64>,
+    swept_us: Cell<u64>,
     live: Cell<usize>,
 }
 
@@ -39,6 +40,7 @@ impl Core {
             buffers: RefCell::new(Buffers::new()),
             wheel: RefCell::new(Wheel::new(WHEEL_LISTS, TICK_US, now_us)),
             now_us: Cell::new(now_us),
+            swept_us: Cell::new(now_us),
             live: Cell::new(0),
         }
     }
@@ -71,6 +73,10 @@ impl Core {
         self.now_us.set(now_us);
         let hub = &self.shared.hub;
         self.wheel.borrow_mut().turn(now_us, |slot| hub.ring(slot, Ring::Timer));
+        if now_us >= self.swept_us.get() + LOST_SWEEP_US {
+            self.swept_us.set(now_us);
+            hub.sweep(now_us);
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use xmpp::scram::{Hash, Keys, Secret};
 
-use crate::hub::{Letter, Post};
 use crate::limits::{DERIVATIONS_WAITING_MAX, FRAME_BYTES, INBOX_BYTES_MAX};
+use crate::post::{Letter, Post};
 
 /// One password to derive.
 pub(crate) struct Job {
@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) iterations: u32,
     pub(crate) hash: Hash,
     /// Who waits; a connection that is gone is not worked for.
-    pub(crate) inbox: Weak<Post>,
+    pub(crate) post: Weak<Post>,
 }
 
 /// The threads, which end when this is dropped.
@@ -62,16 +62,16 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
     loop {
         // The lock is held while waiting: whoever has it takes the next job.
         let Ok(job) = waiting.lock().recv() else { return };
-        if job.inbox.strong_count() == 0 {
+        if job.post.strong_count() == 0 {
             continue;
         }
         let keys = job
             .password
             .expose_str()
             .and_then(|password| Keys::derive(job.hash, password, &job.salt, job.iterations));
-        if let Some(inbox) = job.inbox.upgrade() {
+        if let Some(post) = job.post.upgrade() {
             // Refused where the connection ends: nobody waits any more.
-            let _ = inbox.push(Letter::Derived(keys), FRAME_BYTES, INBOX_BYTES_MAX);
+            let _ = post.inbox.push(Letter::Derived(keys), FRAME_BYTES, INBOX_BYTES_MAX);
         }
     }
 }
@@ -83,21 +83,26 @@ mod tests {
 
     use super::*;
 
-    fn job(inbox: &Arc<Post>, iterations: u32) -> Job {
+    fn post() -> Arc<Post> {
+        let edge = peer::NodeId { number: 1, incarnation: 1 };
+        Arc::new(Post::new(peer::ConnId { edge, slot: 1 }, false))
+    }
+
+    fn job(post: &Arc<Post>, iterations: u32) -> Job {
         Job {
             password: Secret::new(*b"secret"),
             salt: Bytes::from_static(b"salt"),
             iterations,
             hash: Hash::Sha256,
-            inbox: Arc::downgrade(inbox),
+            post: Arc::downgrade(post),
         }
     }
 
-    fn answer(inbox: &Post) -> Option<Keys> {
+    fn answer(post: &Post) -> Option<Keys> {
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             let mut cx = Context::from_waker(Waker::noop());
-            if let Poll::Ready(mut mail) = inbox.poll(&mut cx, true) {
+            if let Poll::Ready(mut mail) = post.inbox.poll(&mut cx, true) {
                 let Some(Letter::Derived(keys)) = mail.queue.pop_front() else {
                     panic!("{mail:?}")
                 };
@@ -111,22 +116,22 @@ mod tests {
     #[test]
     fn a_password_is_derived_and_too_many_are_refused() {
         let derivers = Derivers::start(1).expect("a thread");
-        let inbox = Arc::new(Post::new());
-        derivers.submit(job(&inbox, 1000)).ok().expect("room");
+        let post = post();
+        derivers.submit(job(&post, 1000)).ok().expect("room");
         let wanted = Keys::derive(Hash::Sha256, "secret", b"salt", 1000).expect("keys");
-        let keys = answer(&inbox).expect("keys");
+        let keys = answer(&post).expect("keys");
         assert_eq!(keys.client_proof(b"message"), wanted.client_proof(b"message"));
 
         let taken =
-            (0..10_000).take_while(|_| derivers.submit(job(&inbox, 1_000_000)).is_ok()).count();
+            (0..10_000).take_while(|_| derivers.submit(job(&post, 1_000_000)).is_ok()).count();
         assert!((DERIVATIONS_WAITING_MAX..=DERIVATIONS_WAITING_MAX + 1).contains(&taken));
         // Who has left is not worked for: at a second each, this would not end otherwise.
-        drop(inbox);
-        let inbox = Arc::new(Post::new());
+        drop(post);
+        let post = self::post();
         let end = Instant::now() + Duration::from_secs(20);
-        while derivers.submit(job(&inbox, 1)).is_err() && Instant::now() < end {
+        while derivers.submit(job(&post, 1)).is_err() && Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(answer(&inbox).is_some());
+        assert!(answer(&post).is_some());
     }
 }

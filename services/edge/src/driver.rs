@@ -24,7 +24,6 @@ use crate::buffers::Buffers;
 use crate::core::Core;
 use crate::derive::Job;
 use crate::edge::Drain;
-use crate::hub::Letter;
 use crate::inbox::{Mail, Ring};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_US, OUTPUT_PAUSE_BYTES, QUIET_US,
@@ -32,6 +31,7 @@ use crate::limits::{
 };
 use crate::link::{Arrived, Link, LinkFault};
 use crate::owner;
+use crate::post::Letter;
 use crate::sources::Place;
 use crate::tls::{Entry, Established};
 
@@ -96,7 +96,7 @@ impl Connection {
         let berth = Berth::new(Arc::clone(&core.shared), place);
         if core.shared.drain.state() != Drain::Serving {
             // The bell of the drain may have rung before there was anybody to hear it.
-            berth.post.ring(Ring::Drain);
+            berth.post.inbox.ring(Ring::Drain);
         }
         let now_us = core.now_us();
         let times = Times {
@@ -171,7 +171,8 @@ impl Connection {
 
     fn take_mail(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
         let takes = self.phase != Phase::Open || self.link.unsent() < OUTPUT_PAUSE_BYTES;
-        let Poll::Ready(Mail { queue, rung, overrun }) = self.berth.post.poll(cx, takes) else {
+        let Poll::Ready(Mail { queue, rung, overrun }) = self.berth.post.inbox.poll(cx, takes)
+        else {
             return false;
         };
         if overrun || rung.has(Ring::Abandon) {
@@ -180,8 +181,8 @@ impl Connection {
             }
             for letter in queue {
                 // Nobody gets it any more; but who ends must know which session it speaks for.
-                if let Letter::Down(frame) = letter {
-                    self.berth.attachment.hear(&frame);
+                if let Letter::Down(owner, frame) = letter {
+                    self.berth.post.hear(owner, &frame);
                 }
             }
             self.phase = Phase::Over;
@@ -203,11 +204,16 @@ impl Connection {
     fn take_letter(&mut self, letter: Letter, buffers: &mut Buffers) {
         let Some(stream) = &mut self.stream else { return };
         match letter {
-            Letter::Down(frame) => {
+            Letter::Down(owner, frame) => {
+                let (heard, flight) = self.berth.post.hear(owner, &frame);
+                self.berth.flight = flight;
+                if !heard {
+                    return self.berth.shared.metrics.stale_frames.add(1);
+                }
                 if matches!(frame, Down::Stanza { .. }) {
                     self.berth.shared.metrics.stanzas_out.add(1);
                 }
-                if let Some(answer) = owner::answer(&mut self.berth.attachment, frame) {
+                if let Some(answer) = owner::answer(frame) {
                     stream.handle_answer(answer, &mut buffers.text);
                 }
             }
@@ -288,7 +294,7 @@ impl Connection {
         let in_flight = self.berth.shared.metrics.in_flight_bytes.value();
         self.stream.as_ref().is_some_and(C2s::wants_input)
             && self.link.unsent() < OUTPUT_PAUSE_BYTES
-            && self.berth.attachment.may_read()
+            && self.berth.flight.may_read
             && node_has_room(in_flight, self.berth.in_flight)
     }
 
@@ -305,8 +311,8 @@ impl Connection {
                 }
                 Output::Ask(ask) => self.ask(ask),
                 Output::Derive { password, salt, iterations, hash } => {
-                    let inbox = Arc::downgrade(&self.berth.post);
-                    self.derive(Job { password, salt, iterations, hash, inbox }, buffers);
+                    let post = Arc::downgrade(&self.berth.post);
+                    self.derive(Job { password, salt, iterations, hash, post }, buffers);
                 }
                 Output::Close if self.phase == Phase::Open => {
                     self.times.closing_us = self.live.core.now_us();
@@ -319,13 +325,11 @@ impl Connection {
     }
 
     fn ask(&mut self, ask: Ask) {
+        let shared = &self.berth.shared;
         if matches!(ask, Ask::Stanza { .. } | Ask::Judged { .. }) {
-            self.berth.shared.metrics.stanzas_in.add(1);
+            shared.metrics.stanzas_in.add(1);
         }
-        let key = &self.berth.shared.config.hash_key;
-        if let Some(frame) = owner::frame(&mut self.berth.attachment, key, ask) {
-            self.berth.shared.send(frame);
-        }
+        self.berth.flight = self.berth.post.ask(&*shared.uplink, &shared.config.hash_key, ask);
     }
 
     fn derive(&mut self, job: Job, buffers: &mut Buffers) {
@@ -343,7 +347,7 @@ impl Connection {
     /// Brings the node's figures up to date with this connection.
     fn count(&mut self) {
         let metrics = &self.berth.shared.metrics;
-        let in_flight = self.berth.attachment.flight_bytes() as u64;
+        let in_flight = self.berth.flight.bytes;
         if in_flight != self.berth.in_flight {
             metrics.in_flight_bytes.add(in_flight);
             metrics.in_flight_bytes.sub(self.berth.in_flight);

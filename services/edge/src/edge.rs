@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use peer::shard::HashKey;
-use peer::{NodeId, Owner, ShardId, Uplink};
-use session::attachment::Addressed;
+use peer::{NodeId, ShardId, Uplink};
 
 use crate::berth::{Dock, Voyage};
 use crate::core;
@@ -31,6 +30,8 @@ pub struct Config {
     pub cores: u16,
     /// The key by which accounts are spread over shards.
     pub hash_key: HashKey,
+    /// Whether owners of shards change: what a new one must be told is kept of each session.
+    pub cluster: bool,
     /// What streams are told.
     pub stream: Arc<stream::Config>,
     /// Certificates and ticket keys.
@@ -92,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) drain: Draining,
     /// By core: where connections arrive that another core accepted.
     pub(crate) docks: Vec<Dock>,
-    uplink: Arc<dyn Uplink>,
+    pub(crate) uplink: Arc<dyn Uplink>,
     sources: Arc<Sources>,
     started: Instant,
 }
@@ -130,10 +131,13 @@ impl Edge {
     /// # Errors
     /// Where no threads can be started.
     pub fn new(config: Config, uplink: Arc<dyn Uplink>) -> io::Result<(Self, Arc<Hub>)> {
-        let hub = Arc::new(Hub::new(config.node, config.hash_key, Arc::clone(&uplink)));
+        let metrics = Arc::new(Metrics::default());
+        let (edge, key, cluster) = (config.node, config.hash_key, config.cluster);
+        let up = Arc::clone(&uplink);
+        let hub = Arc::new(Hub::new(edge, key, cluster, up, Arc::clone(&metrics)));
         let shared = Shared {
             hub: Arc::clone(&hub),
-            metrics: Arc::new(Metrics::default()),
+            metrics,
             derivers: Derivers::start(config.limits.derive_threads)?,
             drain: Draining::default(),
             sources: Arc::new(Sources::new(config.limits.source, config.limits.connections_max)),
@@ -236,12 +240,6 @@ impl Shared {
             self.metrics.moved.add(1);
             dock.send(voyage);
         }
-    }
-
-    /// Hands a frame to the owner of its account.
-    pub(crate) fn send(&self, (shard, frame): Addressed) {
-        let epoch = self.uplink.epoch(shard);
-        self.uplink.up(Owner { shard, epoch }, frame);
     }
 
     /// Cuts what is left when the patience of the drain is over.

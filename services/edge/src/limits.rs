@@ -97,3 +97,28 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 
 /// How often the certificate files are looked at, in seconds.
 pub const CERTIFICATE_POLL_S: u64 = 30;
+
+/// How long an edge of a cluster knows a lost connection at most, in microseconds. As long as a
+/// session may be resumed by any configuration; its owner says earlier when it is over.
+pub const LOST_US: u64 = 600 * 1_000_000;
+
+const _: () = assert!(LOST_US >= session::limits::RESUME_S as u64 * 1_000_000);
+
+/// Lost connections that an edge of a cluster knows; of more, the oldest is forgotten. All that a
+/// large edge has, when its network fails.
+pub const LOST_MAX: usize = 100_000;
+
+/// Bytes of what is kept for them. Most have a few hundred; some have a full queue.
+pub const LOST_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What each counts for besides what it holds: its place in the table and its half of a session.
+pub const LOST_BYTES_EACH: usize = 1024;
+
+const _: () = assert!(LOST_MAX * LOST_BYTES_EACH < LOST_BYTES_MAX);
+const _: () = assert!(
+    LOST_BYTES_MAX
+        > session::limits::SESSION_QUEUE_BYTES_MAX + session::limits::SESSION_WINDOW_BYTES
+);
+
+/// How often those whose time is over are forgotten, in microseconds.
+pub const LOST_SWEEP_US: u64 = 5_000_000;

@@ -84,4 +84,14 @@ pub struct Metrics {
     pub derivations_refused: Counter,
     /// Bytes of stanzas that were sent to owners and not yet confirmed.
     pub in_flight_bytes: Gauge,
+    /// Lost connections that later owners of their shards will be told of, at an edge of a cluster.
+    pub lost_kept: Gauge,
+    /// Of these, forgotten as there were too many.
+    pub lost_dropped: Counter,
+    /// Sessions that new owners were told of.
+    pub reports: Counter,
+    /// Shards whose new owners were told all.
+    pub shards_moved: Counter,
+    /// Frames of owners that are not owners any more.
+    pub stale_frames: Counter,
 }

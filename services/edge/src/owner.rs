@@ -24,12 +24,8 @@ pub(crate) fn frame(attachment: &mut Attachment, key: &HashKey, ask: Ask) -> Opt
     }
 }
 
-/// What the owner's frame means to the stream. `None`: it comes from an owner that is not one any
-/// more.
-pub(crate) fn answer(attachment: &mut Attachment, frame: Down) -> Option<Answer> {
-    if !attachment.hear(&frame) {
-        return None;
-    }
+/// What the owner's frame means to the stream. `None`: nothing, it is for the edge.
+pub(crate) fn answer(frame: Down) -> Option<Answer> {
     Some(match frame {
         Down::Challenge { salt, iterations } => Answer::Challenge { salt, iterations },
         Down::Verified { signature, generation } => Answer::Verified { signature, generation },
@@ -45,7 +41,6 @@ pub(crate) fn answer(attachment: &mut Attachment, frame: Down) -> Option<Answer>
         }
         Down::Stanza { number, stanza, .. } => Answer::Stanza { number, stanza },
         Down::Handled { number } => Answer::Handled { number },
-        // For the attachment, which has heard it.
         Down::Snapshot { .. } => return None,
         Down::Close { condition } => Answer::Close { condition },
     })

@@ -104,6 +104,21 @@ impl Attachment {
         frames.into_iter().map(|frame| (self.shard, frame)).collect()
     }
 
+    /// The epoch of the owner that the connection speaks to.
+    pub fn owner(&self) -> Epoch {
+        self.owner
+    }
+
+    /// The session, if there is one that goes on here or may go on elsewhere.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// Bytes of what is kept for a later owner.
+    pub fn kept_bytes(&self) -> usize {
+        self.keep.as_ref().map_or(0, |keep| keep.bytes())
+    }
+
     /// The owner under this epoch has said something. `false`: it is not the owner any more, as far
     /// as this edge knows, and is not heard.
     pub fn hear_from(&mut self, epoch: Epoch, frame: &Down) -> bool {

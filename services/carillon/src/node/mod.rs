@@ -67,6 +67,7 @@ fn edge_config(
         node: NodeId { number: ALONE, incarnation },
         cores,
         hash_key: parts.identity.hash,
+        cluster: false,
         stream: Arc::new(stream),
         tls,
         limits: edge::Limits {

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use edge::tls::{CertificateFiles, Certificates, Entry, TicketKey, Ticketer, Tls};
 use edge::{Config, Edge, Hub, Limits, Listen, Listeners};
 use peer::shard::HashKey;
-use peer::{AuthRefusal, ConnId, Down, Downlink, Epoch, NodeId, SessionId, ShardId};
-use peer::{Up, Uplink};
+use peer::{AuthRefusal, Complete, ConnId, Down, Downlink, Epoch, NodeId, SessionId, ShardId};
+use peer::{Up, Uplink, shard_of};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use xmpp::jid::Jid;
@@ -21,7 +22,15 @@ use xmpp::stanza::Stanza;
 
 pub(crate) const DOMAIN: &str = "a.example";
 
-/// An owner of all accounts: everybody's password is "secret".
+/// What an owner of a cluster was told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told {
+    Up(Epoch, Up),
+    Complete(Epoch),
+}
+
+/// An owner of all accounts: everybody's password is "secret". In a cluster it is one owner after
+/// another, each under the next epoch.
 #[derive(Default)]
 pub(crate) struct Owner {
     hub: OnceLock<Arc<Hub>>,
@@ -29,7 +38,10 @@ pub(crate) struct Owner {
     /// The connection of the session with this number.
     pub(crate) bound: Mutex<Vec<ConnId>>,
     /// Whether stanzas are confirmed.
-    pub(crate) confirms: std::sync::atomic::AtomicBool,
+    pub(crate) confirms: AtomicBool,
+    /// In a cluster: the epoch of the present owner, and what all of them were told.
+    epoch: AtomicU64,
+    pub(crate) told: Mutex<Vec<Told>>,
     /// What a session is given in the moment in which it is bound.
     pub(crate) waiting: Mutex<Vec<Stanza>>,
     /// The core on which it runs.
@@ -41,8 +53,25 @@ const ITERATIONS: u32 = 4096;
 
 impl Owner {
     pub(crate) fn down(&self, to: ConnId, frame: Down) {
-        let owner = peer::Owner { shard: ShardId(0), epoch: Epoch(0) };
-        self.hub.get().expect("the hub").down(owner, to, frame);
+        self.down_from(self.epoch.load(Ordering::SeqCst), to, frame);
+    }
+
+    /// The owner under an epoch says something.
+    pub(crate) fn down_from(&self, epoch: u64, to: ConnId, frame: Down) {
+        let owner = peer::Owner { shard: shard(), epoch: Epoch(epoch) };
+        self.hub().down(owner, to, frame);
+    }
+
+    fn hub(&self) -> &Hub {
+        self.hub.get().expect("the hub")
+    }
+
+    /// In a cluster: the shard goes to the next owner. Returns what that was told of it.
+    pub(crate) fn moves(&self) -> Vec<Told> {
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        let before = self.told.lock().expect("told").len();
+        self.hub().moved(&[(shard(), Epoch(epoch))]);
+        self.told.lock().expect("told").split_off(before)
     }
 
     /// How many frames of a kind were said.
@@ -76,16 +105,21 @@ impl Owner {
                     SessionId(bound.len() as u128)
                 };
                 let jid = Jid::parse(&format!("{account}/r{}", session.0)).expect("a JID");
-                self.down(*conn, Down::Bound { session, jid, epoch: Epoch(1) });
+                let epoch = Epoch(self.epoch.load(Ordering::SeqCst).max(1));
+                self.down(*conn, Down::Bound { session, jid, epoch });
                 for (number, stanza) in (1..).zip(&*self.waiting.lock().expect("waiting")) {
                     self.down(*conn, Down::Stanza { number, log: 0, stanza: stanza.clone() });
                 }
             }
+            Up::Enable { session, .. } => {
+                let conn = self.conn(*session);
+                self.down(conn, Down::Enabled { session: *session, resume_s: 300 });
+            }
             Up::Stanza { session, number, stanza, .. } => {
                 let text = String::from_utf8_lossy(stanza.body.as_bytes()).into_owned();
                 assert!(!text.contains("PANIC"), "a bug, on purpose");
-                if self.confirms.load(std::sync::atomic::Ordering::SeqCst) {
-                    let conn = self.bound.lock().expect("bound")[session.0 as usize - 1];
+                if self.confirms.load(Ordering::SeqCst) {
+                    let conn = self.conn(*session);
                     self.down(conn, Down::Handled { number: *number });
                     self.down(
                         conn,
@@ -96,10 +130,33 @@ impl Owner {
             _ => {}
         }
     }
+
+    /// The connection to which a session was given.
+    pub(crate) fn conn(&self, session: SessionId) -> ConnId {
+        self.bound.lock().expect("bound")[session.0 as usize - 1]
+    }
 }
 
+/// That of all who log in here.
+fn shard() -> ShardId {
+    shard_of(&KEY, &Jid::parse("juliet@a.example").expect("a JID"))
+}
+
+const KEY: HashKey = HashKey(1, 2);
+
 impl Uplink for Owner {
-    fn up(&self, _: peer::Owner, frame: Up) {
+    fn epoch(&self, _: ShardId) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    fn complete(&self, complete: Complete) {
+        self.told.lock().expect("told").push(Told::Complete(complete.epoch));
+    }
+
+    fn up(&self, to: peer::Owner, frame: Up) {
+        if to.epoch != Epoch(0) {
+            self.told.lock().expect("told").push(Told::Up(to.epoch, frame.clone()));
+        }
         self.said.lock().expect("said").push(frame.clone());
         self.answer(&frame);
     }
@@ -150,19 +207,30 @@ impl Node {
         Self::start_on(1, limits)
     }
 
+    /// The edge of a cluster.
+    pub(crate) fn start_in_cluster(limits: Limits) -> Self {
+        Self::start_with(1, limits, true)
+    }
+
     /// An edge of several cores; the owner of all accounts runs on the last.
     pub(crate) fn start_on(cores: u16, limits: Limits) -> Self {
+        Self::start_with(cores, limits, false)
+    }
+
+    fn start_with(cores: u16, limits: Limits, cluster: bool) -> Self {
         let (dir, tls, client) = tls();
         let config = Config {
             node: NodeId { number: 1, incarnation: 1 },
             cores,
-            hash_key: HashKey(1, 2),
+            hash_key: KEY,
+            cluster,
             stream: Arc::new(stream::Config::new(vec![DOMAIN.to_owned()])),
             tls,
             limits,
         };
         let owner = Arc::new(Owner { home: cores - 1, ..Owner::default() });
-        owner.confirms.store(true, std::sync::atomic::Ordering::SeqCst);
+        owner.confirms.store(true, Ordering::SeqCst);
+        owner.epoch.store(u64::from(cluster), Ordering::SeqCst);
         let (edge, hub) = Edge::new(config, Arc::clone(&owner) as _).expect("an edge");
         owner.hub.set(hub).ok().expect("once");
         let any = "127.0.0.1:0".parse().expect("an address");

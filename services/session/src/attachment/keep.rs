@@ -10,7 +10,8 @@ use peer::{ConnId, Down, Report, SessionId, Up};
 use xmpp::jid::Jid;
 use xmpp::stanza::Stanza;
 
-use crate::limits::RECENT_TAKEN_MAX;
+use crate::limits::{RECENT_TAKEN_MAX, STANZA_BYTES_OVERHEAD};
+use crate::session::weight;
 
 /// What is kept of one connection.
 #[derive(Default)]
@@ -96,6 +97,17 @@ impl Keep {
             | Down::ResumeFailed { .. } => self.asked = None,
             Down::Close { .. } => {}
         }
+    }
+
+    /// Bytes of all that is kept.
+    pub(super) fn bytes(&self) -> usize {
+        let given = self.given.iter().map(|(.., stanza)| weight(stanza));
+        let sent = self.sent.iter().map(|(_, frame)| match frame {
+            Up::Stanza { stanza, .. } | Up::Judged { reply: Some(stanza), .. } => weight(stanza),
+            _ => STANZA_BYTES_OVERHEAD,
+        });
+        let recent = self.recent.len() * size_of::<u64>();
+        given.chain(sent).sum::<usize>() + recent + self.snapshot.len()
     }
 
     /// Counts begin here.
@@ -218,6 +230,8 @@ mod tests {
         }
         keep.take(1);
         keep.hear(&Down::Handled { number: 2 });
+        // Two that were given, one that was sent, what it means, and one that was taken.
+        assert_eq!(keep.bytes(), 3 * weight(&chat()) + b"sealed".len() + 8);
         let (kept, report, rest) = report(&keep);
         assert_eq!(kept, [2, 3]);
         assert_eq!((report.handled, report.taken, report.received), (2, 1, 3));
