@@ -355,6 +355,9 @@ impl Mesh {
         }
         drop(up);
         link.inner.connection.close(why.code().into(), b"");
+        // What is queued may hold the room of work that came over this link, and so the link.
+        let queued = link.inner.outgoing.iter().map(|it| it.outbox.lock().handle_end());
+        drop(queued.collect::<Vec<_>>());
         (0..link.inner.outgoing.len()).for_each(|lane| link.inner.wake(lane));
         self.node.handler.down(link, why);
     }

@@ -95,6 +95,18 @@ impl<G> Outbox<G> {
         Ok(())
     }
 
+    /// Whether so many bytes leave seven eighths of the reserved room free.
+    pub(crate) fn has_spare_room(&self, bytes: usize) -> bool {
+        self.reserved_frames < (self.room.reserved_frames / 8).max(1)
+            && self.reserved_bytes + bytes <= self.room.reserved_bytes / 8
+    }
+
+    /// The link is gone: nothing of the queue is written. What it held leaves with its guards.
+    pub(crate) fn handle_end(&mut self) -> VecDeque<(Item, Option<G>)> {
+        (self.reserved_frames, self.reserved_bytes) = (0, 0);
+        std::mem::take(&mut self.queue)
+    }
+
     /// What the other end has digested so far. True if somebody waits for room and there is some.
     /// A count that goes back, or beyond what was sent, is `None`.
     pub(crate) fn handle_credit(&mut self, digested: Digested) -> Option<bool> {
@@ -219,6 +231,18 @@ mod tests {
         outbox.handle_item(item(Class::Reserved, 15), NONE).unwrap();
         assert_eq!(outbox.poll_batch(1000).len(), 1);
         assert!(outbox.poll_batch(1000).is_empty());
+    }
+
+    #[test]
+    fn an_eighth_of_the_reserved_room_is_for_what_can_wait() {
+        let mut outbox = Outbox::new(Room { reserved_bytes: 160, reserved_frames: 16, ..ROOM });
+        assert!(outbox.has_spare_room(20) && !outbox.has_spare_room(21));
+        outbox.handle_item(item(Class::Reserved, 8), NONE).unwrap();
+        assert!(outbox.has_spare_room(12) && !outbox.has_spare_room(13));
+        outbox.handle_item(item(Class::Reserved, 8), NONE).unwrap();
+        assert!(!outbox.has_spare_room(0), "two frames of sixteen");
+        assert_eq!(outbox.handle_end().len(), 2);
+        assert!(outbox.has_spare_room(20) && outbox.poll_batch(1000).is_empty());
     }
 
     #[test]

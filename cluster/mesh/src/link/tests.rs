@@ -98,6 +98,29 @@ async fn the_end_is_told_once_and_an_old_link_refuses() {
     assert_eq!(new.try_send(work(1, &"x".repeat(6 << 20))), Err(SendError::TooLong));
 }
 
+#[tokio::test]
+async fn a_lost_link_keeps_nothing_that_was_queued() {
+    let [(a, _, from_a), (_, in_b, from_b)] = pair(Settings::default()).await;
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let holding = held.clone();
+    *in_b.on_frame.lock() = Some(Arc::new(move |_: &Link, _: &Frame, digest| {
+        holding.lock().extend(digest);
+    }));
+    from_a.try_send(work(1, "x")).unwrap();
+    until("the work", || held.lock().len() == 1).await;
+    // More than the writer takes at once: the last answer, which holds the room of the work, and
+    // so the link, is in the queue when the link is lost.
+    let long = "x".repeat(crate::limits::BATCH_BYTES);
+    from_b.try_send(reserved(1, &long)).unwrap();
+    from_b.try_answer(reserved(1, &long), held.lock().pop()).unwrap();
+    from_b.close();
+    let links = [Arc::downgrade(&from_a.inner), Arc::downgrade(&from_b.inner)];
+    *in_b.on_frame.lock() = None;
+    drop((from_a, from_b));
+    until("the end", || a.link(&name("b")).is_none()).await;
+    until("nothing is left", || links.iter().all(|link| link.strong_count() == 0)).await;
+}
+
 /// What the dialler is told, and what the listener wrote down of links.
 async fn refused(dialler: crate::Credentials, listener: crate::Credentials) -> LinkError {
     let (a, in_a) = start(dialler, Settings::default());
