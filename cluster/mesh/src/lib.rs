@@ -3,6 +3,8 @@
 //!
 //! - [`link`] moves framed bytes between two nodes and answers calls. It is the only place that
 //!   names the QUIC library.
+//! - [`channel`] keeps frames for another process until it has taken them, whatever becomes of
+//!   links.
 //! - [`authority`] and [`identity`] say who a node is; [`join`] is how it comes to be one.
 //! - [`raft`] keeps the control plane's log, votes and snapshots, and runs the state machine that
 //!   it is given. It is the only place that names the Raft library.
@@ -11,6 +13,7 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod channel;
 pub mod frames;
 pub mod identity;
 pub mod join;
@@ -21,6 +24,7 @@ pub mod plane;
 pub mod raft;
 
 pub use authority::{Authority, CertificateError, Credentials, NodeKey};
+pub use channel::{ChannelError, Channels, Receiver};
 pub use identity::{ClusterId, Identity, NodeName, Role, Roles};
 pub use link::{Class, Frame, Handler, Link, LinkError, Mesh, Refusal};
 

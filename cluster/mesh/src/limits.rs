@@ -54,6 +54,29 @@ pub const LINK_SILENCE: Duration = Duration::from_millis(2500);
 /// How often a link looks at what it has heard, and tells what it has digested.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// Bytes of one frame's body on a channel: the codec's longest.
+pub const BODY_BYTES_MAX: usize = peer::limits::FRAME_BYTES_MAX;
+
+/// Bytes that a channel keeps for one process until it has taken them. Four windows of the busiest
+/// shards and all that is on its way on every lane fit; who has not taken so much is as good as
+/// dead.
+pub const CHANNEL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a kept frame counts beside its body, so that empty ones are bounded too.
+pub const KEPT_FRAME_BYTES: usize = 64;
+
+/// Processes with a channel: every member, and the one that a member was before.
+pub const CHANNELS_MAX: usize = 2 * peer::limits::MEMBERS_MAX;
+
+/// Frames that were taken and of which the sender was not told.
+pub const TAKEN_FRAMES_UNTOLD: usize = 64;
+
+/// Bytes of them.
+pub const TAKEN_BYTES_UNTOLD: usize = 256 * 1024;
+
+/// The sender is told of what was taken after so long at most.
+pub const TAKEN_TELL: Duration = Duration::from_millis(100);
+
 /// Bytes of a node's name.
 pub const NODE_NAME_BYTES_MAX: usize = 63;
 
@@ -102,6 +125,9 @@ pub const NEWS_WAIT: Duration = Duration::from_secs(10);
 pub const LOG_QUEUE_MAX: usize = 1024;
 
 const _: () = assert!(FRAME_BYTES_MAX <= WORK_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(WORK_BYTES_MAX + BODY_BYTES_MAX <= CHANNEL_BYTES_MAX);
+const _: () = assert!(TAKEN_BYTES_UNTOLD * 8 <= WORK_BYTES_MAX);
 const _: () = assert!(WORK_BYTES_MAX <= RESERVED_BYTES_MAX);
 const _: () = assert!(KEEP_ALIVE.as_millis() * 3 <= SUSPICION.as_millis());
 const _: () = assert!(SUSPICION.as_millis() < LINK_SILENCE.as_millis());

@@ -9,7 +9,7 @@ use quinn::{RecvStream, SendStream};
 use super::frame::{Class, Item, Unframer};
 use super::hello::{decode_credit, encode_credit};
 use super::refusal::LinkError;
-use super::{Digest, Inner, Link, call};
+use super::{Digest, Inner, Link, call, lane_of};
 use crate::limits::{BATCH_BYTES, TICK};
 
 /// A body that is longer is handed to QUIC as it is; shorter ones are copied behind each other.
@@ -158,6 +158,9 @@ fn drain(link: &Link, lane: usize, unframer: &mut Unframer) -> Option<()> {
         let bytes = item.bytes();
         match item {
             Item::Frame(frame) => {
+                if lane_of(frame.shard, inner.incoming.len()) != lane {
+                    return None; // Whoever counts lanes and keeps order needs it there.
+                }
                 // Made before the gate is looked at: what an ended link brings is counted and
                 // dropped, which is harmless.
                 let digest = (frame.class == Class::Work).then(|| Digest {

@@ -295,17 +295,52 @@ impl Link {
         each.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
     }
 
+    /// Queues a confirmation or result only while most of the reserved room is free. A refusal
+    /// harms nothing, and [`Handler::room`] is not told of it: whoever sends so tries again, or
+    /// does without.
+    ///
+    /// # Errors
+    /// As [`Link::try_send`], but a link is never given up for this.
+    pub fn try_spare(&self, shard: u16, body: Bytes) -> Result<(), SendError> {
+        let lane = self.inner.lane(shard);
+        let outgoing = self.inner.outgoing.get(lane).ok_or(SendError::Gone)?;
+        if !outgoing.outbox.lock().has_spare_room(body.len() + HEAD) {
+            return Err(SendError::Full);
+        }
+        self.queue(Frame { class: Class::Reserved, shard, body }, None)
+    }
+
+    /// Lanes on which this node sends.
+    pub fn lanes_out(&self) -> usize {
+        self.inner.outgoing.len()
+    }
+
+    /// Lanes on which it receives.
+    pub fn lanes_in(&self) -> usize {
+        self.inner.incoming.len()
+    }
+
+    /// The other side does not follow the protocol that is spoken over this link.
+    pub(crate) fn give_up(&self) {
+        self.inner.connection.close(LinkError::Broken.code().into(), b"");
+    }
+
     /// Ends the link.
     pub fn close(&self) {
         self.inner.connection.close(LinkError::Closed.code().into(), b"");
     }
 }
 
+/// The lane of a shard, where the receiving node reads so many. The same on both sides.
+pub(crate) fn lane_of(shard: u16, lanes: usize) -> usize {
+    let workers = lanes.saturating_sub(1);
+    if shard == CONTROL || workers == 0 { 0 } else { 1 + usize::from(shard) % workers }
+}
+
 impl Inner {
     /// The lane of a shard.
     fn lane(&self, shard: u16) -> usize {
-        let workers = self.outgoing.len() - 1;
-        if shard == CONTROL || workers == 0 { 0 } else { 1 + usize::from(shard) % workers }
+        lane_of(shard, self.outgoing.len())
     }
 
     fn wake(&self, lane: usize) {
