@@ -8,7 +8,7 @@ use peer::codec;
 use peer::control::{
     Command, Duty, Entry, Feed, Fingerprint, Join, Map, MapSaid, Member, Reply, State,
 };
-use peer::{Frame, NodeId, NodeSaid};
+use peer::{Frame, NodeId, NodeSaid, ShardId};
 
 use crate::authority::key_fingerprint;
 use crate::join::{Admission, Admitted, Admitting, JoinRefusal, TokenHash, TokenId, Wanted};
@@ -32,6 +32,11 @@ impl Plane {
     /// Whether this incarnation is up and the node of that name.
     fn is(&self, node: NodeId, name: &str) -> bool {
         self.state.map().up(node).is_some_and(|member| member.name.as_str() == name)
+    }
+
+    /// Whether the node of that name owns this shard.
+    fn owns(&self, shard: ShardId, name: &str) -> bool {
+        self.state.map().slot(shard).owner().is_some_and(|owner| self.is(owner, name))
     }
 
     /// What a node with this version of the map is told. One that has none gets it whole: changes
@@ -94,17 +99,17 @@ impl StateMachine for Plane {
             Command::Regrant { node, .. } => {
                 identity.roles.has(Role::Router) && self.is(node, name)
             }
-            Command::MoveEnd { .. } | Command::MoveAbort { .. } => identity.roles.has(Role::Router),
+            Command::MoveEnd { moves } | Command::MoveAbort { moves } => {
+                identity.roles.has(Role::Router)
+                    && moves.iter().all(|it| self.is(it.to, name) || self.owns(it.shard, name))
+            }
             _ => false,
         }
     }
 
-    fn stamp(&self, asked: Vec<u8>, now_us: u64) -> Vec<u8> {
-        match Entry::decode(&asked) {
-            Ok(entry) => Entry { now: now_us, ..entry }.encode(self.state.version()),
-            // The state machine answers that it cannot be read.
-            Err(_) => asked,
-        }
+    fn stamp(&self, asked: Vec<u8>, now_us: u64) -> Option<Vec<u8>> {
+        let entry = Entry::decode(&asked).ok()?;
+        Some(Entry { now: now_us, ..entry }.encode(self.state.version()))
     }
 }
 
@@ -284,9 +289,9 @@ pub fn control_nodes(map: &Map) -> Vec<Seat> {
 
 #[cfg(test)]
 mod tests {
+    use peer::Epoch;
     use peer::node::ClusterId;
     use peer::shard::HashKey;
-    use peer::{Epoch, ShardId};
 
     use super::*;
 
@@ -299,7 +304,7 @@ mod tests {
     }
 
     fn apply(plane: &mut Plane, index: u64, command: Command) -> Reply {
-        let entry = plane.stamp(asked(command, codec::VERSION), 1_000_000 + index);
+        let entry = plane.stamp(asked(command, codec::VERSION), 1_000_000 + index).unwrap();
         assert_eq!(Entry::decode(&entry).unwrap().now, 1_000_000 + index, "the leader's clock");
         Reply::decode(&plane.apply(index, &entry)).unwrap()
     }
@@ -340,20 +345,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_node_speaks_only_for_itself() {
-        let identity = |node: &str, roles: &str| crate::Identity {
+    fn caller(node: &str, roles: &str) -> Peer {
+        let identity = crate::Identity {
             cluster: crate::ClusterId(7),
             node: NodeName::parse(node).unwrap(),
             roles: Roles::parse(roles).unwrap(),
         };
-        let peer = |node: &str, roles: &str| Peer {
-            identity: identity(node, roles),
-            key: [5; 32],
-            address: "192.0.2.1:1".parse().unwrap(),
-            boot: 1,
-        };
-        let said = |name: &str, roles: &str, key: u8| Join {
+        Peer { identity, key: [5; 32], address: "192.0.2.1:1".parse().unwrap(), boot: 1 }
+    }
+
+    fn said(name: &str, roles: &str, key: u8) -> Join {
+        Join {
             cluster: ClusterId(7),
             name: name.into(),
             roles: Roles::parse(roles).unwrap().to_peer(),
@@ -365,7 +367,11 @@ mod tests {
             fingerprint: Fingerprint([key; 32]),
             clock_us: 1_000_003,
             token: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_node_speaks_only_for_itself() {
         let mut plane = Plane::default();
         apply(&mut plane, 1, init());
         let token = peer::control::TokenHash([1; 32]);
@@ -376,7 +382,7 @@ mod tests {
         let joined = apply(&mut plane, 3, Command::Join(Box::new(first.clone())));
         let Reply::Joined(node) = joined else { panic!("{joined:?}") };
 
-        let e1 = peer("e1", "edge");
+        let e1 = caller("e1", "edge");
         let may = |caller: &Peer, command| plane.may_propose(caller, &asked(command, 1));
         let join = |join| Command::Join(Box::new(join));
         assert!(may(&e1, join(said("e1", "edge", 5))));
@@ -385,16 +391,60 @@ mod tests {
         assert!(!may(&e1, join(said("e1", "edge+control", 5))));
         assert!(!may(&e1, join(first)));
         assert!(may(&e1, Command::Leave { node }));
-        assert!(!may(&peer("e2", "edge"), Command::Leave { node }));
+        assert!(!may(&caller("e2", "edge"), Command::Leave { node }));
         assert!(!may(&e1, add) && !may(&e1, domain("a.example")) && !may(&e1, init()));
         let regrant = |node| Command::Regrant { shard: ShardId(7), epoch: Epoch(1), node };
         assert!(!may(&e1, regrant(node)), "it is no router");
-        assert!(may(&peer("e1", "router"), regrant(node)));
-        assert!(!may(&peer("e2", "router"), regrant(node)));
-        assert!(!may(&peer("e1", "router"), regrant(NodeId { incarnation: 9, ..node })));
-        let end = Command::MoveEnd { moves: Vec::new() };
-        assert!(may(&peer("r1", "router"), end.clone()) && !may(&e1, end));
+        assert!(may(&caller("e1", "router"), regrant(node)));
+        assert!(!may(&caller("e2", "router"), regrant(node)));
+        assert!(!may(&caller("e1", "router"), regrant(NodeId { incarnation: 9, ..node })));
         assert!(!plane.may_propose(&e1, b"no"));
+        assert_eq!(plane.stamp(b"no".to_vec(), 1), None, "what is no command is not logged");
+    }
+
+    #[test]
+    fn a_router_ends_only_moves_that_it_has_a_part_in() {
+        let mut plane = Plane::default();
+        apply(&mut plane, 1, init());
+        let mut nodes = Vec::new();
+        for (number, name) in (1..).zip(["r1", "r2", "r3"]) {
+            let token = peer::control::TokenHash([number; 32]);
+            let roles = Roles::parse("router").unwrap().to_peer();
+            let add = Command::AddToken { token, roles, expires_us: 2_000_000 };
+            apply(&mut plane, u64::from(number) * 2, add);
+            let join = Join { token: Some(token), ..said(name, "router", number) };
+            let join = Command::Join(Box::new(join));
+            match apply(&mut plane, u64::from(number) * 2 + 1, join) {
+                Reply::Joined(node) => nodes.push(node),
+                other => panic!("{other:?}"),
+            }
+        }
+        let begin = |plane: &mut Plane, index, fresh: &[NodeId], to| {
+            apply(plane, index, Command::LeaseSeen { fresh: fresh.to_vec() });
+            apply(plane, index + 1, Command::GrantFree);
+            let moves = vec![peer::control::Move { shard: ShardId(0), to }];
+            apply(plane, index + 2, Command::MoveBegin { moves })
+        };
+        begin(&mut plane, 10, &nodes[..1], nodes[0]);
+        let begun = begin(&mut plane, 20, &nodes, nodes[1]);
+        assert_eq!(begun, Reply::Moves(1));
+        let moves = vec![plane.state().map().attempt(ShardId(0)).unwrap()];
+        let elsewhere = peer::control::Attempt { to: nodes[2], shard: ShardId(1), begun: 1 };
+        let both = vec![moves[0], elsewhere];
+        for (name, roles, may_one, may_both) in [
+            ("r1", "router", true, true),
+            ("r2", "router", true, false),
+            ("r3", "router", false, false),
+            ("r1", "edge", false, false),
+        ] {
+            let who = caller(name, roles);
+            for (moves, may) in [(&moves, may_one), (&both, may_both)] {
+                let end = Command::MoveEnd { moves: moves.clone() };
+                let abort = Command::MoveAbort { moves: moves.clone() };
+                assert_eq!(plane.may_propose(&who, &asked(end, 1)), may, "{name} {roles}");
+                assert_eq!(plane.may_propose(&who, &asked(abort, 1)), may, "{name} {roles}");
+            }
+        }
     }
 
     /// A control node with a replica of its own, and one token.

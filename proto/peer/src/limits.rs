@@ -53,6 +53,9 @@ pub const MEMBERS_MAX: usize = 1024;
 /// Join tokens that are neither used nor expired.
 pub const TOKENS_MAX: usize = 1024;
 
+/// Join tokens, those included that are used or expired: beyond it the oldest of these are forgotten.
+pub const TOKENS_KEPT_MAX: usize = 4 * TOKENS_MAX;
+
 /// For how long a token is known after its time, in microseconds, so that who comes late is told
 /// so.
 pub const TOKEN_KEPT_US: u64 = 24 * 3_600_000_000;

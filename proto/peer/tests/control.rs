@@ -7,7 +7,7 @@ mod plane;
 use peer::control::{Bound, Command, Fingerprint, Hold, Join, Move, Refusal, Reply, Standing};
 use peer::control::{State, TextOf, TokenHash, voters};
 use peer::limits::{CLOCK_OFF_MAX_US, DOMAINS_MAX, FIRST_EPOCH_MAX, MOVING_MAX};
-use peer::limits::{SETTINGS_MAX, TOKEN_KEPT_US};
+use peer::limits::{SETTINGS_MAX, TOKEN_KEPT_US, TOKENS_KEPT_MAX, TOKENS_MAX};
 use peer::node::{ClusterId, Features, Roles, Versions};
 use peer::shard::HashKey;
 use peer::{Epoch, NodeId, SHARDS, ShardId};
@@ -209,7 +209,8 @@ fn an_owner_that_wants_a_shard_anew_gets_it_under_the_next_epoch() {
     assert_eq!(plane.say(regrant(slot.epoch, owner)), refused(slot.epoch), "said twice");
     // While it was about to be handed over: there is nothing left to hand over.
     let moves = vec![Move { shard, to: other }];
-    assert_eq!(plane.moves(Command::MoveBegin { moves: moves.clone() }), 1);
+    assert_eq!(plane.moves(Command::MoveBegin { moves }), 1);
+    let moves = vec![plane.map().attempt(shard).unwrap()];
     plane.done(regrant(next, owner));
     assert_eq!(plane.map().slot(shard).hold, Hold::Serving(owner));
     assert_eq!(plane.moves(Command::MoveEnd { moves }), 0);
@@ -249,8 +250,10 @@ fn a_hand_over_ends_or_is_aborted_or_loses_one_of_its_ends() {
     let begin = |plane: &mut Plane, from: NodeId, to: NodeId| {
         let step = Move { shard: shard(plane, from), to };
         assert_eq!(plane.moves(Command::MoveBegin { moves: vec![step] }), 1);
-        assert_eq!(plane.map().slot(step.shard).hold, Hold::Moving(from, to));
-        step
+        let attempt = plane.map().attempt(step.shard).unwrap();
+        let hold = Hold::Moving(from, to, attempt.begun);
+        assert_eq!(plane.map().slot(step.shard).hold, hold);
+        attempt
     };
     let step = begin(&mut plane, nodes[0], nodes[1]);
     let epoch = plane.map().slot(step.shard).epoch;
@@ -272,6 +275,28 @@ fn a_hand_over_ends_or_is_aborted_or_loses_one_of_its_ends() {
     plane.done(Command::DeclareDead { node: nodes[2], by: vec![nodes[0], nodes[1]] });
     assert_eq!(plane.map().slot(to_the_dead.shard).hold, Hold::Serving(nodes[0]));
     assert_eq!(plane.map().slot(from_the_dead.shard).hold, Hold::Serving(nodes[1]));
+}
+
+#[test]
+fn what_is_said_late_of_a_move_that_failed_does_nothing_to_the_next() {
+    let mut plane = Plane::new();
+    let nodes = plane.routers(2);
+    let mine = plane.map().slots().find(|it| it.1.hold == Hold::Serving(nodes[0])).unwrap().0;
+    let begin = |plane: &mut Plane| {
+        let moves = vec![Move { shard: mine, to: nodes[1] }];
+        assert_eq!(plane.moves(Command::MoveBegin { moves }), 1);
+        plane.map().attempt(mine).unwrap()
+    };
+    let first = begin(&mut plane);
+    assert_eq!(plane.moves(Command::MoveAbort { moves: vec![first] }), 1);
+    let second = begin(&mut plane);
+    assert_ne!(first, second);
+    let before = plane.map().slot(mine);
+    assert_eq!(plane.moves(Command::MoveEnd { moves: vec![first] }), 0, "it was on its way");
+    assert_eq!(plane.moves(Command::MoveAbort { moves: vec![first] }), 0);
+    assert_eq!(plane.map().slot(mine), before);
+    assert_eq!(plane.moves(Command::MoveEnd { moves: vec![second] }), 1);
+    assert_eq!(plane.map().slot(mine).hold, Hold::Serving(nodes[1]));
 }
 
 #[test]
@@ -380,6 +405,9 @@ fn tokens_are_good_for_one_node_and_for_their_time() {
     let again = NodeId { number: 1, incarnation: 2 };
     let reply = join(&mut plane, "a", Roles::EDGE, Some(token));
     assert_eq!(reply, Reply::Joined(again), "the answer to the first join was lost");
+    let reply = join(&mut plane, "a", Roles::EDGE.with(Roles::CONTROL), Some(token));
+    assert_eq!(reply, refused(Refusal::RolesNotAllowed(Roles::EDGE)), "no more than it had");
+    assert_eq!(plane.map().named("a").unwrap().id, again, "and nothing has happened to it");
     let token = TokenHash([10; 32]);
     plane.done(Command::AddToken { token, roles: Roles::EDGE, expires_us });
     plane.done(Command::DropToken { token });
@@ -392,6 +420,32 @@ fn tokens_are_good_for_one_node_and_for_their_time() {
     plane.now = expires_us + TOKEN_KEPT_US;
     let reply = join(&mut plane, "bb", Roles::EDGE, Some(token));
     assert_eq!(reply, refused(Refusal::TokenUnknown));
+}
+
+#[test]
+fn tokens_are_bounded_those_that_are_no_good_too() {
+    let mut plane = Plane::new();
+    let token = |number: usize| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        TokenHash(hash)
+    };
+    let roles = Roles::EDGE;
+    for number in 0..TOKENS_KEPT_MAX + 10 {
+        if number % TOKENS_MAX == 0 {
+            plane.now += 10;
+        }
+        let expires_us = plane.now + 5;
+        plane.done(Command::AddToken { token: token(number), roles, expires_us });
+        if number == TOKENS_MAX - 1 {
+            let more = Command::AddToken { token: token(usize::MAX), roles, expires_us };
+            let refused = Reply::Refused(Refusal::TooMany(Bound::Tokens));
+            assert_eq!(plane.say(more), refused, "so many that are good");
+        }
+    }
+    let kept: Vec<TokenHash> = plane.state.tokens(0).collect();
+    assert_eq!(kept.len(), TOKENS_KEPT_MAX);
+    assert_eq!(kept[0], token(10), "the oldest are forgotten");
 }
 
 #[test]

@@ -6,7 +6,9 @@ mod plane;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peer::control::{Command, Feed, Hold, Join, Map, MapSaid, Move, Reply, Slot, Standing, State};
+use peer::control::{
+    Attempt, Command, Feed, Hold, Join, Map, MapSaid, Reply, Slot, Standing, State,
+};
 use peer::node::{Features, Roles};
 use peer::{Epoch, NodeId, ShardId};
 use plane::Plane;
@@ -140,13 +142,12 @@ impl World {
     }
 
     /// Some of the moves that are under way, or one that is not.
-    fn under_way(&self, of: u8) -> Vec<Move> {
-        let moving = self.plane.map().slots().filter_map(|(shard, slot)| match slot.hold {
-            Hold::Moving(_, to) => Some(Move { shard, to }),
-            _ => None,
-        });
-        let mut moves: Vec<Move> = moving.take(usize::from(of)).collect();
-        moves.extend(self.node(of).map(|to| Move { shard: ShardId(u16::from(of)), to }));
+    fn under_way(&self, of: u8) -> Vec<Attempt> {
+        let map = self.plane.map();
+        let moving = map.slots().filter_map(|(shard, _)| map.attempt(shard));
+        let mut moves: Vec<Attempt> = moving.take(usize::from(of)).collect();
+        let (shard, begun) = (ShardId(u16::from(of)), u64::from(of));
+        moves.extend(self.node(of).map(|to| Attempt { shard, to, begun }));
         moves
     }
 
@@ -174,7 +175,7 @@ impl World {
                     assert!(state.is_fresh(owner), "{shard:?} goes to a fresh lease");
                 }
             }
-            if let Hold::Moving(owner, heir) = new.hold {
+            if let Hold::Moving(owner, heir, _) = new.hold {
                 assert!(owner != heir && map.up(heir).is_some());
             }
         }

@@ -114,6 +114,8 @@ impl World {
         match duty {
             Duty::Propose(Command::MoveBegin { moves }) => {
                 self.plane.moves(Command::MoveBegin { moves: moves.clone() });
+                let shards = moves.iter().map(|step| step.shard);
+                let moves = shards.filter_map(|it| self.plane.map().attempt(it)).collect();
                 self.plane.moves(Command::MoveEnd { moves });
             }
             Duty::Propose(command) => self.plane.done(command),

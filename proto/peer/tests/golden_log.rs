@@ -9,7 +9,9 @@ mod plane;
 use std::collections::BTreeSet;
 
 use peer::codec::{BadFrame, VERSION};
-use peer::control::{Bound, Command, Entry, Move, Refusal, Reply, State, TextOf, TokenHash};
+use peer::control::{
+    Attempt, Bound, Command, Entry, Move, Refusal, Reply, State, TextOf, TokenHash,
+};
 use peer::node::{ClusterId, Features, Roles, Versions};
 use peer::shard::HashKey;
 use peer::{Epoch, NodeId, ShardId};
@@ -22,6 +24,7 @@ fn node(number: u32) -> NodeId {
 fn commands() -> Vec<(&'static str, Command)> {
     let token = TokenHash([9; 32]);
     let moves = || vec![Move { shard: ShardId(1700), to: node(4) }];
+    let attempts = || vec![Attempt { shard: ShardId(1700), to: node(4), begun: 900 }];
     let join = Plane::new().request("edge-1", Roles::EDGE, "hall-b");
     let again = peer::control::Join { token: None, zone: "".into(), ..join.clone() };
     let (key, epochs_above) = (HashKey(1, 2), Epoch(900));
@@ -42,8 +45,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("regrant", Command::Regrant { shard: ShardId(1700), epoch: Epoch(5), node: node(4) }),
         ("rebalance", Command::Rebalance),
         ("move-begin", Command::MoveBegin { moves: moves() }),
-        ("move-end", Command::MoveEnd { moves: moves() }),
-        ("move-abort", Command::MoveAbort { moves: moves() }),
+        ("move-end", Command::MoveEnd { moves: attempts() }),
+        ("move-abort", Command::MoveAbort { moves: attempts() }),
         ("add-domain", Command::AddDomain { domain: "capulet.example".into() }),
         ("remove-domain", Command::RemoveDomain { domain: "capulet.example".into() }),
         ("set", Command::Set { name: "name".into(), value: Some("value".into()) }),

@@ -34,9 +34,10 @@ pub trait StateMachine: Send + Sync + 'static {
     /// Whether a node without the control role may propose this. Those with the role may propose
     /// anything: they hold the log.
     fn may_propose(&self, caller: &Peer, asked: &[u8]) -> bool;
-    /// A proposal as the leader writes it into the log; `now_us` is the leader's clock.
-    fn stamp(&self, asked: Vec<u8>, _now_us: u64) -> Vec<u8> {
-        asked
+    /// A proposal as the leader writes it into the log; `now_us` is the leader's clock. `None` for
+    /// what no replica could read: the log is for ever.
+    fn stamp(&self, asked: Vec<u8>, _now_us: u64) -> Option<Vec<u8>> {
+        Some(asked)
     }
 }
 

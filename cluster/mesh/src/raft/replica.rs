@@ -379,7 +379,10 @@ impl<M: StateMachine> Replica<M> {
         let raft = &self.inner.raft;
         match request {
             Request::ProposeHere(asked) => {
-                let command = self.with(|machine| machine.stamp(asked, now_us()));
+                let stamped = self.with(|machine| machine.stamp(asked, now_us()));
+                let Some(command) = stamped else {
+                    return Answer::Failed(ControlError::Refused);
+                };
                 match raft.client_write(Command(command)).await {
                     Ok(done) => Answer::Done(done.data.0),
                     Err(why) => written(why),

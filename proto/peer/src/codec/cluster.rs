@@ -50,7 +50,7 @@ wire_enum!(Change {
     4 => Setting(name, value),
     5 => Gates(gates),
 });
-wire_enum!(Hold { 0 => Free, 1 => Serving(owner), 2 => Moving(owner, heir) });
+wire_enum!(Hold { 0 => Free, 1 => Serving(owner), 2 => Moving(owner, heir, begun) });
 wire_struct!(Slot { hold, epoch });
 wire_struct!(Member {
     id,

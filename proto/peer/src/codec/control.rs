@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::wire::{Out, Take, Wire, wire_enum, wire_struct};
 use super::{BadFrame, VERSION, VERSION_MIN};
 use crate::control::Entry;
-use crate::control::command::{Command, Join, Move, Reply, TokenHash};
+use crate::control::command::{Attempt, Command, Join, Move, Reply, TokenHash};
 use crate::control::refusal::{Bound, Refusal, TextOf};
 use crate::control::state::{State, Token};
 
@@ -47,6 +47,7 @@ wire_struct!(Join {
     token,
 });
 wire_struct!(Move { shard, to });
+wire_struct!(Attempt { shard, to, begun });
 wire_enum!(Reply { 0 => Done, 1 => Joined(node), 2 => Moves(count), 3 => Refused(why) });
 wire_enum!(Refusal {
     0 => NotInitialised,

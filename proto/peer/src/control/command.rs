@@ -58,6 +58,18 @@ pub struct Move {
     pub to: NodeId,
 }
 
+/// A hand-over that has begun. One that failed and the next of the same shard to the same node are
+/// two: what is said of the first says nothing of the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its next owner.
+    pub to: NodeId,
+    /// The entry of the log with which it began.
+    pub begun: u64,
+}
+
 /// One entry of the control plane's log. Applied in order, each once, by every replica alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -150,12 +162,12 @@ pub enum Command {
     /// The next owner has all that the present one knows: it is granted the shard.
     MoveEnd {
         /// Which.
-        moves: Vec<Move>,
+        moves: Vec<Attempt>,
     },
     /// A hand-over failed: the present owner goes on.
     MoveAbort {
         /// Which.
-        moves: Vec<Move>,
+        moves: Vec<Attempt>,
     },
     /// A domain is served from now on. Its name is normalised.
     AddDomain {

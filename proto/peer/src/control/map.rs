@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use xmpp::text::Text;
 
+use super::command::Attempt;
 use super::member::Member;
 use crate::limits::{FEED_CHANGES_MAX, FEED_DELTAS_MAX};
 use crate::node::{ClusterId, Features};
@@ -22,8 +23,8 @@ pub enum Hold {
     Free,
     /// This node serves it.
     Serving(NodeId),
-    /// The first node serves it, and hands it over to the second.
-    Moving(NodeId, NodeId),
+    /// The first node serves it, and hands it over to the second, since this entry of the log.
+    Moving(NodeId, NodeId, u64),
 }
 
 /// A shard in the map.
@@ -40,7 +41,7 @@ impl Slot {
     pub fn owner(&self) -> Option<NodeId> {
         match self.hold {
             Hold::Free => None,
-            Hold::Serving(owner) | Hold::Moving(owner, _) => Some(owner),
+            Hold::Serving(owner) | Hold::Moving(owner, ..) => Some(owner),
         }
     }
 
@@ -48,7 +49,7 @@ impl Slot {
     pub fn heir(&self) -> Option<NodeId> {
         match self.hold {
             Hold::Free => None,
-            Hold::Serving(heir) | Hold::Moving(_, heir) => Some(heir),
+            Hold::Serving(heir) | Hold::Moving(_, heir, _) => Some(heir),
         }
     }
 }
@@ -152,6 +153,14 @@ impl Map {
     /// All shards, in order.
     pub fn slots(&self) -> impl Iterator<Item = (ShardId, Slot)> {
         (0..SHARDS).map(ShardId).zip(self.slots.iter().copied())
+    }
+
+    /// The hand-over of a shard, if one is under way.
+    pub fn attempt(&self, shard: ShardId) -> Option<Attempt> {
+        match self.slot(shard).hold {
+            Hold::Moving(_, to, begun) => Some(Attempt { shard, to, begun }),
+            Hold::Free | Hold::Serving(_) => None,
+        }
     }
 
     /// The owner of a shard, as frames name it, and the node that it is.

@@ -15,7 +15,7 @@ pub mod state;
 pub mod suspicions;
 mod words;
 
-pub use command::{Applied, Command, Join, Move, Reply, TokenHash};
+pub use command::{Applied, Attempt, Command, Join, Move, Reply, TokenHash};
 pub use duties::{Duties, Duty};
 pub use leases::Leases;
 pub use map::{Behind, Change, Delta, Feed, Hold, Map, MapSaid, Slot};

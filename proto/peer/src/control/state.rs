@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Entry;
-use super::command::{Applied, Command, Join, Move, Reply, TokenHash};
+use super::command::{Applied, Attempt, Command, Join, Move, Reply, TokenHash};
 use super::map::{Change, Delta, Hold, Map, Slot};
 use super::member::{Member, Standing};
 use super::plan::{self, Shares};
@@ -18,7 +18,7 @@ use crate::codec::control::{decoded, encoded};
 use crate::codec::{BadFrame, VERSION, VERSION_MIN};
 use crate::limits::{
     CLOCK_OFF_MAX_US, DOMAINS_MAX, FIRST_EPOCH_MAX, MEMBERS_MAX, MOVING_MAX, SETTINGS_MAX,
-    TOKEN_KEPT_US, TOKENS_MAX,
+    TOKEN_KEPT_US, TOKENS_KEPT_MAX, TOKENS_MAX,
 };
 use crate::node::{ClusterId, Features, Roles};
 use crate::shard::{HashKey, siphash_1_3};
@@ -268,6 +268,14 @@ impl Turn<'_> {
         let is_good = |token: &&Token| token.used_by.is_none() && token.expires_us > now;
         let good = self.state.tokens.values().filter(is_good).count();
         self.bound(good, TOKENS_MAX, Bound::Tokens)?;
+        if self.state.tokens.len() >= TOKENS_KEPT_MAX {
+            // Known only so that who shows it is told why it is no good: the oldest goes.
+            let others = self.state.tokens.iter().filter(|(_, token)| !is_good(token));
+            let oldest = others.min_by_key(|(hash, token)| (token.expires_us, **hash));
+            if let Some(oldest) = oldest.map(|(hash, _)| *hash) {
+                self.state.tokens.remove(&oldest);
+            }
+        }
         self.state.tokens.insert(hash, token);
         Ok(())
     }
@@ -360,13 +368,10 @@ impl Turn<'_> {
     ) -> Result<(), Refusal> {
         let token = self.state.tokens.get_mut(&token).ok_or(Refusal::TokenUnknown)?;
         match token.used_by {
+            Some(by) if by != number => return Err(Refusal::TokenUsed { by }),
+            None if token.expires_us <= now => return Err(Refusal::TokenExpired),
             // The same node again: the answer to its first join was lost.
-            Some(by) if by == number => return Ok(()),
-            Some(by) => return Err(Refusal::TokenUsed { by }),
-            None => {}
-        }
-        if token.expires_us <= now {
-            return Err(Refusal::TokenExpired);
+            Some(_) | None => {}
         }
         if !token.roles.has(join.roles) {
             return Err(Refusal::RolesNotAllowed(token.roles));
@@ -414,13 +419,13 @@ impl Turn<'_> {
         let slots: Vec<(ShardId, Slot)> = self.state.map.slots().collect();
         for (shard, slot) in slots {
             match slot.hold {
-                Hold::Moving(owner, heir) if owner == node && self.state.may_take(heir) => {
+                Hold::Moving(owner, heir, _) if owner == node && self.state.may_take(heir) => {
                     self.grant(shard, heir);
                 }
-                Hold::Serving(owner) | Hold::Moving(owner, _) if owner == node => {
+                Hold::Serving(owner) | Hold::Moving(owner, ..) if owner == node => {
                     self.change(Change::Slot(shard, Slot { hold: Hold::Free, ..slot }));
                 }
-                Hold::Moving(owner, heir) if heir == node => {
+                Hold::Moving(owner, heir, _) if heir == node => {
                     self.change(Change::Slot(shard, Slot { hold: Hold::Serving(owner), ..slot }));
                 }
                 _ => {}
@@ -553,7 +558,7 @@ impl Turn<'_> {
                         && self.state.is_fresh(*to)
                         && under_way < MOVING_MAX =>
                 {
-                    let hold = Hold::Moving(owner, *to);
+                    let hold = Hold::Moving(owner, *to, self.state.applied);
                     self.change(Change::Slot(*shard, Slot { hold, ..slot }));
                     under_way += 1;
                     begun += 1;
@@ -564,29 +569,28 @@ impl Turn<'_> {
         begun
     }
 
-    fn end(&mut self, moves: &[Move]) -> u32 {
+    fn end(&mut self, moves: &[Attempt]) -> u32 {
         let mut ended = 0;
-        for Move { shard, to } in moves {
-            match self.state.map.slot(*shard).hold {
-                Hold::Moving(_, heir) if heir == *to && self.state.may_take(heir) => {
-                    self.grant(*shard, heir);
-                    ended += 1;
-                }
-                _ => {}
+        for attempt in moves {
+            let is_this = self.state.map.attempt(attempt.shard) == Some(*attempt);
+            if is_this && self.state.may_take(attempt.to) {
+                self.grant(attempt.shard, attempt.to);
+                ended += 1;
             }
         }
         self.settled();
         ended
     }
 
-    fn abort(&mut self, moves: &[Move]) -> u32 {
+    fn abort(&mut self, moves: &[Attempt]) -> u32 {
         let mut aborted = 0;
-        for Move { shard, to } in moves {
-            let slot = self.state.map.slot(*shard);
-            if let Hold::Moving(owner, heir) = slot.hold
-                && heir == *to
+        for attempt in moves {
+            let slot = self.state.map.slot(attempt.shard);
+            if let Some(owner) = slot.owner()
+                && self.state.map.attempt(attempt.shard) == Some(*attempt)
             {
-                self.change(Change::Slot(*shard, Slot { hold: Hold::Serving(owner), ..slot }));
+                let hold = Hold::Serving(owner);
+                self.change(Change::Slot(attempt.shard, Slot { hold, ..slot }));
                 aborted += 1;
             }
         }

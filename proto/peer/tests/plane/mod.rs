@@ -134,7 +134,9 @@ impl Plane {
             let begun = self.moves(Command::MoveBegin { moves: moves.clone() });
             assert_eq!(begun as usize, moves.len(), "what is planned can begin");
             assert!(self.moving() <= peer::limits::MOVING_MAX);
-            let ended = self.moves(Command::MoveEnd { moves: moves.clone() });
+            let shards = moves.iter().map(|step| step.shard);
+            let attempts = shards.filter_map(|shard| self.map().attempt(shard)).collect();
+            let ended = self.moves(Command::MoveEnd { moves: attempts });
             assert_eq!(ended as usize, moves.len());
             all.extend(moves);
         }

@@ -274,7 +274,7 @@ fn maps() -> Vec<(&'static str, NodeSaid)> {
         Change::Member(Box::new(Member { standing: Standing::Down, ..member(6) })),
         Change::Removed(7),
         Change::Slot(ShardId(0), slot(Hold::Serving(node(4)), 6)),
-        Change::Slot(ShardId(1), slot(Hold::Moving(node(4), node(5)), 6)),
+        Change::Slot(ShardId(1), slot(Hold::Moving(node(4), node(5), 900), 6)),
         Change::Slot(ShardId(2), slot(Hold::Free, 6)),
         Change::Domain("capulet.example".into(), true),
         Change::Domain("montague.example".into(), false),
