@@ -454,7 +454,7 @@ mod tests {
 
         use crate::join::{Door, JoinError, Token, join};
         use crate::link::Settings;
-        use crate::raft::{Opening, Timing};
+        use crate::raft::{Opening, Starts, Timing};
         use crate::testing::{Maker, name, now, start};
         use crate::{ClusterId, NodeKey};
 
@@ -465,6 +465,7 @@ mod tests {
             replica: 1,
             cluster: ClusterId(7),
             folder: folder.path().join("raft"),
+            starts: Starts::First,
             carrier: Arc::new(mesh.clone()),
             machine: Plane::default(),
             timing: Timing::default(),

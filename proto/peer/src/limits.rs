@@ -53,7 +53,8 @@ pub const MEMBERS_MAX: usize = 1024;
 /// Join tokens that are neither used nor expired.
 pub const TOKENS_MAX: usize = 1024;
 
-/// Join tokens, those included that are used or expired: beyond it the oldest of these are forgotten.
+/// Join tokens, those included that are used or expired: beyond it the oldest of these are
+/// forgotten.
 pub const TOKENS_KEPT_MAX: usize = 4 * TOKENS_MAX;
 
 /// For how long a token is known after its time, in microseconds, so that who comes late is told

@@ -58,11 +58,11 @@ impl LogFile {
         if found.end == End::Damaged {
             return Ok(Opened::Damaged);
         }
+        // Written anew even if nothing is torn. What was read may be only in the cache: after a
+        // sync that failed the kernel takes those pages for written, and the next sync succeeds.
+        replace(folder, LOG, bytes.get(..found.good).unwrap_or_default())?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let length = found.good as u64;
-        // Cut even if nothing is torn: what a crash left in the cache is now on disk.
-        file.set_len(length)?;
-        file.sync_all()?;
         let sequence = found.records.len() as u64;
         let records = found.records.iter().map(|it| (it.kind, it.body.to_vec())).collect();
         let log = LogFile { file, mark, id, length, synced: length, sequence };
@@ -207,6 +207,15 @@ impl Sealed {
                 Ok(Contents::Bytes(body.to_vec()))
             }
             _ => Ok(Contents::Damaged),
+        }
+    }
+
+    /// Writes what is there anew, if it is whole: what was read may be only in the cache, and its
+    /// name only in a folder that could not be synced.
+    pub(super) fn anew(&self) -> io::Result<()> {
+        match self.read()? {
+            Contents::Bytes(bytes) => self.write(&bytes),
+            Contents::None | Contents::Damaged => Ok(()),
         }
     }
 

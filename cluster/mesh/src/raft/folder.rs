@@ -32,7 +32,7 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Lost(path) => write!(
                 f,
-                "the control plane's log in {} is damaged and its vote cannot be read: remove this \
+                "the control plane's log in {} is damaged or gone, and so is its vote: remove this \
                  node from the cluster, empty the folder, and join the node anew",
                 path.display()
             ),
@@ -53,6 +53,17 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// What a replica has behind it when it is opened: its node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// It was just made, or its node has just joined under a number that no replica had before: it
+    /// has promised nothing, so its folder may be empty. The node says so until the replica has
+    /// been opened once.
+    First,
+    /// It has run before. If its folder is empty, what it has promised is lost.
+    Again,
+}
+
 /// A folder that is ready for a replica.
 pub(super) struct Folder {
     pub(super) log: LogStore,
@@ -67,7 +78,7 @@ impl Folder {
     /// Opens the folder. If log or snapshot are damaged, what is left of them is set aside, and the
     /// replica starts empty, with its vote, and marked as rebuilding: it gives no vote until
     /// it has again all that was committed.
-    pub(super) fn open(path: &Path, whose: Whose) -> Result<Folder, OpenError> {
+    pub(super) fn open(path: &Path, whose: Whose, starts: Starts) -> Result<Folder, OpenError> {
         let disk = |why| OpenError::Disk(path.to_owned(), why);
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(disk)?;
         let mut options = OpenOptions::new();
@@ -87,7 +98,13 @@ impl Folder {
         let rebuilding = Sealed::new(path, "rebuilding");
         let log_is_there = path.join("log").exists();
         let traces = kept.is_some() || vote_damaged || !matches!(snapshot, Found::None);
-        let log = if !log_is_there && traces {
+        vote.anew()
+            .and_then(|()| snapshots.anew())
+            .and_then(|()| rebuilding.anew())
+            .map_err(disk)?;
+        // One that has run and finds nothing may have voted; what it takes for its first term may
+        // be one in which it has.
+        let log = if !log_is_there && (traces || starts == Starts::Again) {
             Err(Unopened::Damaged)
         } else {
             LogStore::open(path, whose, kept)

@@ -1,6 +1,7 @@
 //! The state machine that the log is applied to, its snapshots on disk, and who watches it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ pub trait Copied: Send + Sync + 'static {
 pub(super) struct Shared<M> {
     machine: RwLock<Inner<M>>,
     applied: watch::Sender<u64>,
+    panicked: watch::Sender<bool>,
 }
 
 struct Inner<M> {
@@ -64,7 +66,8 @@ struct Inner<M> {
 impl<M: StateMachine> Shared<M> {
     pub(super) fn new(machine: M) -> Arc<Shared<M>> {
         let inner = Inner { machine, last: None, membership: StoredMembership::default() };
-        Arc::new(Shared { machine: RwLock::new(inner), applied: watch::Sender::new(0) })
+        let (applied, panicked) = (watch::Sender::new(0), watch::Sender::new(false));
+        Arc::new(Shared { machine: RwLock::new(inner), applied, panicked })
     }
 
     /// Looks at the state.
@@ -75,6 +78,20 @@ impl<M: StateMachine> Shared<M> {
     /// The index of the last entry that was applied, 0 before the first.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Whether the state machine has met a bug: then nothing is known of the state.
+    pub(super) fn panicked(&self) -> watch::Receiver<bool> {
+        self.panicked.subscribe()
+    }
+
+    /// Runs a part of the state machine. The library would see a panic when it next has something
+    /// for the task that is gone, and could not tell it from a fault of the disk.
+    fn guard<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+            self.panicked.send_replace(true);
+            io::Error::other("the state machine met a bug")
+        })
     }
 
     fn tell(&self, last: Option<LogId>) {
@@ -132,6 +149,11 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Writes it anew, as [`Sealed::anew`].
+    pub(super) fn anew(&self) -> io::Result<()> {
+        self.sealed.anew()
+    }
+
     pub(super) fn remove(&self) -> io::Result<()> {
         *self.last.lock() = None;
         self.sealed.remove()
@@ -147,7 +169,7 @@ pub(super) struct Adapter<M> {
 /// One snapshot on its way to the disk.
 pub(super) struct Builder {
     meta: SnapshotMeta,
-    data: Vec<u8>,
+    data: io::Result<Vec<u8>>,
     snapshots: Arc<Snapshots>,
 }
 
@@ -162,7 +184,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (snapshots, meta) = (self.snapshots.clone(), self.meta.clone());
-        let data = std::mem::take(&mut self.data);
+        let data = std::mem::replace(&mut self.data, Ok(Vec::new()))?;
         on_disk(move || {
             snapshots.write(&meta, &data)?;
             Ok(Snapshot { meta, snapshot: data })
@@ -192,7 +214,8 @@ impl<M: StateMachine> RaftStateMachine<Types> for Adapter<M> {
             let answer = match entry.payload {
                 EntryPayload::Blank => Vec::new(),
                 EntryPayload::Normal(command) => {
-                    inner.machine.apply(entry.log_id.index, &command.0)
+                    let machine = &mut inner.machine;
+                    self.shared.guard(|| machine.apply(entry.log_id.index, &command.0))?
                 }
                 EntryPayload::Membership(members) => {
                     inner.membership = StoredMembership::new(last, members);
@@ -214,13 +237,15 @@ impl<M: StateMachine> RaftStateMachine<Types> for Adapter<M> {
         let inner = self.shared.machine.read();
         let meta =
             SnapshotMeta { last_log_id: inner.last, last_membership: inner.membership.clone() };
-        Builder { meta, data: inner.machine.snapshot(), snapshots: self.snapshots.clone() }
+        let data = self.shared.guard(|| inner.machine.snapshot());
+        Builder { meta, data, snapshots: self.snapshots.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Vec<u8>) -> io::Result<()> {
         {
             let mut inner = self.shared.machine.write();
-            if !inner.machine.restore(&data) {
+            let machine = &mut inner.machine;
+            if !self.shared.guard(|| machine.restore(&data))? {
                 return Err(io::Error::other("the snapshot cannot be read"));
             }
             inner.last = meta.last_log_id;

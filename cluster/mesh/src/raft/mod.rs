@@ -24,7 +24,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use control::{ControlError, MemberChange, Standing, Status};
-pub use folder::OpenError;
+pub use folder::{OpenError, Starts};
 pub use follow::Follower;
 pub use machine::{Copied, StateMachine};
 pub use network::{Calling, Carrier};

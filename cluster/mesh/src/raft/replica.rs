@@ -17,7 +17,7 @@ use openraft::{ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPol
 use tokio::sync::watch;
 
 use super::control::{Answer, ControlError, MemberChange, Request, Standing, Status};
-use super::folder::{Folder, OpenError};
+use super::folder::{Folder, OpenError, Starts};
 use super::machine::{Adapter, Shared, StateMachine};
 use super::network::{Carrier, Network};
 use super::store::Whose;
@@ -59,6 +59,8 @@ pub struct Opening<M> {
     pub cluster: ClusterId,
     /// Where log, vote and snapshot are.
     pub folder: PathBuf,
+    /// Whether an empty folder is right.
+    pub starts: Starts,
     /// How it reaches the others.
     pub carrier: Arc<dyn Carrier>,
     /// What the log is applied to, empty.
@@ -76,7 +78,7 @@ impl<M> fmt::Debug for Opening<M> {
 /// Why a replica has ended. Whichever it is, the process ends with it and starts anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The Raft task panicked.
+    /// The Raft task or the state machine panicked.
     Panicked,
     /// The disk failed.
     Disk,
@@ -151,8 +153,8 @@ impl<M: StateMachine> Replica<M> {
     /// The folder cannot be used.
     pub async fn open(opening: Opening<M>) -> Result<Replica<M>, OpenError> {
         let whose = Whose { cluster: opening.cluster.0, replica: opening.replica };
-        let path = opening.folder.clone();
-        let folder = tokio::task::spawn_blocking(move || Folder::open(&path, whose))
+        let (path, starts) = (opening.folder.clone(), opening.starts);
+        let folder = tokio::task::spawn_blocking(move || Folder::open(&path, whose, starts))
             .await
             .map_err(|why| OpenError::Refused(why.to_string()))??;
         let config = config(&opening.timing)
@@ -301,14 +303,23 @@ impl<M: StateMachine> Replica<M> {
     /// disk is sound, what is in memory may not be.
     pub async fn ended(&self) -> Failure {
         let mut metrics = self.inner.raft.metrics();
+        let mut panicked = self.inner.shared.panicked();
         loop {
+            // First: the library calls it a fault of the storage.
+            if *panicked.borrow_and_update() {
+                return Failure::Panicked;
+            }
             match &metrics.borrow_watched().running_state {
                 Ok(()) => {}
                 Err(Fatal::Stopped) => return Failure::Stopped,
                 Err(Fatal::StorageError(_)) => return Failure::Disk,
                 Err(Fatal::Panicked) => return Failure::Panicked,
             }
-            if metrics.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = metrics.changed() => changed.is_ok(),
+                changed = panicked.changed() => changed.is_ok(),
+            };
+            if !changed {
                 return Failure::Panicked;
             }
         }

@@ -8,11 +8,12 @@ use openraft::testing::log_id;
 use openraft::{EntryPayload, RaftLogReader as _, StorageError};
 use tempfile::TempDir;
 
-use super::folder::{Folder, OpenError};
+use super::file::Sealed;
+use super::folder::{Folder, OpenError, Starts};
 use super::machine::{Adapter, Shared, Snapshots};
 use super::store::{LogStore, Whose};
 use super::testing::Lines;
-use super::types::{Command, Entry, Types, Vote, decode, encode};
+use super::types::{Command, Entry, SnapshotMeta, Types, Vote, decode, encode};
 
 const WHOSE: Whose = Whose { cluster: 1, replica: 1 };
 
@@ -52,7 +53,7 @@ async fn indexes(log: &mut LogStore) -> Vec<u64> {
 /// A folder with a vote and entries 1 to 5, in three appends.
 async fn filled() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = Folder::open(folder.path(), WHOSE).unwrap();
+    let mut opened = Folder::open(folder.path(), WHOSE, Starts::First).unwrap();
     assert!(!opened.rebuilding.exists());
     opened.log.save_vote(&vote(3)).await.unwrap();
     opened.log.blocking_append([entry(0), entry(1), entry(2)]).await.unwrap();
@@ -65,26 +66,26 @@ async fn filled() -> TempDir {
 /// The lock is gone a moment after its holder.
 fn open(path: &Path) -> Result<Folder, OpenError> {
     for _ in 0..100 {
-        match Folder::open(path, WHOSE) {
+        match Folder::open(path, WHOSE, Starts::Again) {
             Err(OpenError::InUse(_)) => std::thread::sleep(std::time::Duration::from_millis(5)),
             other => return other,
         }
     }
-    Folder::open(path, WHOSE)
+    Folder::open(path, WHOSE, Starts::Again)
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_restart() {
     let folder = filled().await;
     assert!(matches!(
-        Folder::open(folder.path(), Whose { replica: 2, ..WHOSE }),
+        Folder::open(folder.path(), Whose { replica: 2, ..WHOSE }, Starts::Again),
         Err(OpenError::NotOurs(_))
     ));
     let mut again = open(folder.path()).unwrap();
     assert_eq!(again.log.read_vote().await.unwrap(), Some(vote(3)));
     assert_eq!(again.log.read_committed().await.unwrap(), Some(entry(1).log_id));
     assert_eq!(indexes(&mut again.log).await, [0, 1, 2, 3, 4, 5]);
-    assert!(matches!(Folder::open(folder.path(), WHOSE), Err(OpenError::InUse(_))));
+    assert!(matches!(Folder::open(folder.path(), WHOSE, Starts::Again), Err(OpenError::InUse(_))));
 
     again.log.truncate_after(Some(entry(4).log_id)).await.unwrap();
     again.log.purge(entry(1).log_id).await.unwrap();
@@ -186,6 +187,49 @@ async fn a_log_that_is_gone_is_damage_and_one_without_its_vote_is_lost() {
     std::fs::write(path("log"), b"bad").unwrap();
     let why = open(folder.path()).err().unwrap();
     assert!(matches!(why, OpenError::Lost(_)) && why.to_string().contains("join the node anew"));
+}
+
+#[tokio::test]
+async fn an_empty_folder_is_lost_unless_the_replica_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let again = || open(folder.path());
+    assert!(matches!(again(), Err(OpenError::Lost(_))), "it may have voted");
+    assert!(matches!(again(), Err(OpenError::Lost(_))), "and trying has changed nothing");
+    let first = Folder::open(folder.path(), WHOSE, Starts::First).unwrap();
+    assert!(!first.rebuilding.exists());
+    drop(first);
+    assert!(!again().unwrap().rebuilding.exists(), "from now on there is a log");
+    let kept = filled().await;
+    let first = |_| Folder::open(kept.path(), WHOSE, Starts::First).ok();
+    let mut first = (0..100).find_map(first).unwrap();
+    assert_eq!(indexes(&mut first.log).await.len(), 6, "what is there is taken in any case");
+}
+
+/// A sync that has failed leaves what it should have written in the cache, marked as written.
+#[tokio::test]
+async fn what_is_read_at_opening_is_written_anew() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = filled().await;
+    let bytes = encode(&(SnapshotMeta::default(), b"state".to_vec())).unwrap();
+    Sealed::new(folder.path(), "snapshot").write(&bytes).unwrap();
+    Sealed::new(folder.path(), "rebuilding").write(b"").unwrap();
+    let files = ["log", "vote", "snapshot", "rebuilding"];
+    let look = || {
+        files.map(|name| {
+            let path = folder.path().join(name);
+            (std::fs::metadata(&path).unwrap().ino(), std::fs::read(path).unwrap())
+        })
+    };
+    let before = look();
+    let mut opened = open(folder.path()).unwrap();
+    for (name, (before, after)) in files.iter().zip(before.into_iter().zip(look())) {
+        assert_ne!(before.0, after.0, "{name} is another file");
+        assert_eq!(before.1, after.1, "{name} says the same");
+    }
+    opened.log.blocking_append([entry(6)]).await.unwrap();
+    drop(opened);
+    assert_eq!(indexes(&mut open(folder.path()).unwrap().log).await, [0, 1, 2, 3, 4, 5, 6]);
 }
 
 #[tokio::test]

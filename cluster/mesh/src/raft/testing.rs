@@ -9,6 +9,7 @@ pub(crate) struct Lines(pub(crate) Vec<String>);
 
 impl StateMachine for Lines {
     fn apply(&mut self, _: u64, command: &[u8]) -> Vec<u8> {
+        assert_ne!(command, b"panic", "a bug on purpose");
         self.0.push(String::from_utf8_lossy(command).into_owned());
         self.0.len().to_string().into_bytes()
     }
@@ -25,6 +26,10 @@ impl StateMachine for Lines {
 
     fn may_propose(&self, _: &Peer, asked: &[u8]) -> bool {
         asked != b"forbidden"
+    }
+
+    fn stamp(&self, asked: Vec<u8>, _: u64) -> Option<Vec<u8>> {
+        (asked != b"unreadable").then_some(asked)
     }
 
     fn news(&self, have: u64) -> Option<Vec<u8>> {

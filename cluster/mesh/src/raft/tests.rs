@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::testing::Lines;
 use super::{
-    Carrier, ControlError, Failure, Follower, MemberChange, Opening, Replica, Seat, Standing,
-    Timing,
+    Carrier, ControlError, Failure, Follower, MemberChange, OpenError, Opening, Replica, Seat,
+    Standing, Starts, Timing,
 };
 use crate::link::{Answer, CallRefusal, Digest, Peer, Service, Settings};
 use crate::testing::{LOCALHOST, Maker, until};
@@ -100,13 +100,14 @@ impl Cluster {
             replica: number,
             cluster: self.maker.cluster,
             folder: self.path(number),
+            starts: if self.path(number).exists() { Starts::Again } else { Starts::First },
             carrier: Arc::new(mesh.clone()),
             machine: Lines::default(),
             timing: self.timing,
         };
         let mut replica = Replica::open(opening()).await;
         for _ in 0..200 {
-            if !matches!(replica, Err(super::OpenError::InUse(_))) {
+            if !matches!(replica, Err(OpenError::InUse(_))) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -311,6 +312,28 @@ async fn a_replica_with_a_damaged_log_gives_no_vote_until_it_has_all_again() {
     cluster.leader().await;
     cluster.propose(10..12).await;
     cluster.same(12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bug_in_the_state_machine_ends_the_replica_at_once_and_is_named() {
+    let mut cluster = Cluster::new(timing());
+    cluster.up(1).await;
+    assert!(cluster.replica(1).initialize(cluster.seat(1)).await.unwrap());
+    cluster.propose(0..2).await;
+    let replica = cluster.replica(1);
+    let refused = replica.propose(b"unreadable".to_vec()).await;
+    assert_eq!(refused, Err(ControlError::Refused));
+    let log = replica.status().last_log;
+    cluster.propose(2..3).await;
+    assert_eq!(replica.status().last_log, log + 1, "what cannot be read is not logged");
+    let proposed = tokio::spawn({
+        let replica = replica.clone();
+        async move { replica.propose(b"panic".to_vec()).await }
+    });
+    let ended = tokio::time::timeout(Duration::from_secs(3), replica.ended()).await;
+    assert_eq!(ended, Ok(Failure::Panicked), "without another entry");
+    assert!(proposed.await.unwrap().is_err());
+    assert_eq!(replica.with(|it| it.0.len()), 3, "what was applied can still be looked at");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
