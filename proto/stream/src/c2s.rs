@@ -216,6 +216,14 @@ impl C2s {
         self.end(condition.into(), out);
     }
 
+    /// The server sends the client elsewhere, where its session goes on: `host` or `host:port`,
+    /// IPv6 in brackets (RFC 6120 §4.9.3.19). Only for a stream that TLS protects: on another one,
+    /// anybody could have said it.
+    pub fn handle_redirect(&mut self, host: &str, out: &mut Vec<u8>) {
+        let host = Some(host.into());
+        self.end(StreamError { host, ..StreamCondition::SeeOtherHost.into() }.into(), out);
+    }
+
     /// What is to be done next.
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();

@@ -27,6 +27,9 @@ pub struct Config {
     pub require_tls: bool,
     /// Stream management (XEP-0198).
     pub sm: StreamManagement,
+    /// Where a client should come first to resume its session (XEP-0198 §5): `host` or `host:port`,
+    /// IPv6 in brackets. `None`: wherever it finds the domain.
+    pub location: Option<String>,
     /// Further stream features for an authenticated client, after bind and stream management: what
     /// modules advertise (roster versioning, pre-approval, client state, entity capabilities).
     pub features: Vec<Feature>,
@@ -42,6 +45,7 @@ impl Config {
             mechanisms: Mechanism::ALL.to_vec(),
             require_tls: true,
             sm: StreamManagement::default(),
+            location: None,
             features: vec![
                 Feature::new("ver", xmpp::ns::ROSTER_VERSIONING),
                 Feature::new("sub", xmpp::ns::PRE_APPROVAL),

@@ -103,6 +103,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Listeners) -> io::Result
                 }
                 return Ok(());
             }
+            core.shared.hand_off(core.now_us());
             core.shared.end_if_late();
         }
         if Instant::now() >= certificates_at {

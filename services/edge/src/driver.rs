@@ -23,7 +23,6 @@ use crate::berth::{Berth, Live, Voyage};
 use crate::buffers::Buffers;
 use crate::core::Core;
 use crate::derive::Job;
-use crate::edge::Drain;
 use crate::inbox::{Mail, Ring};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, LINGER_BYTES_MAX, LINGER_US, OUTPUT_PAUSE_BYTES, QUIET_US,
@@ -94,9 +93,9 @@ impl Connection {
         place: Place,
     ) -> Option<Self> {
         let berth = Berth::new(Arc::clone(&core.shared), place);
-        if core.shared.drain.state() != Drain::Serving {
-            // The bell of the drain may have rung before there was anybody to hear it.
-            berth.post.inbox.ring(Ring::Drain);
+        if let Some(bell) = core.shared.drain.bell() {
+            // It may have rung before there was anybody to hear it.
+            berth.post.inbox.ring(bell);
         }
         let now_us = core.now_us();
         let times = Times {
@@ -197,6 +196,9 @@ impl Connection {
         }
         if rung.has(Ring::Drain) {
             self.shut_down(StreamCondition::SystemShutdown, buffers);
+        }
+        if rung.has(Ring::HandOff) {
+            self.hand_off(buffers);
         }
         true
     }
@@ -453,6 +455,19 @@ impl Connection {
                 self.carry_out(buffers);
             }
             _ => self.phase = Phase::Over,
+        }
+    }
+
+    /// Sends the client to another edge, where its session goes on.
+    fn hand_off(&mut self, buffers: &mut Buffers) {
+        let location = self.berth.shared.drain.location();
+        match (&mut self.stream, location) {
+            // Not before the client knows that it is us, and we who it is.
+            (Some(stream), Some(host)) if self.link.is_protected() && stream.is_established() => {
+                stream.handle_redirect(&host, &mut buffers.text);
+                self.carry_out(buffers);
+            }
+            _ => self.shut_down(StreamCondition::SystemShutdown, buffers),
         }
     }
 

@@ -13,6 +13,7 @@ use peer::{NodeId, ShardId, Uplink};
 use crate::berth::{Dock, Voyage};
 use crate::core;
 use crate::derive::Derivers;
+use crate::handoff::HandOff;
 use crate::hub::Hub;
 use crate::inbox::Ring;
 use crate::limits::RESERVED_FILES;
@@ -103,25 +104,48 @@ pub(crate) struct Shared {
 pub enum Drain {
     /// It is not being stopped.
     Serving = 0,
+    /// It accepts nobody, and sends its clients to other edges.
+    HandingOff = 1,
     /// It accepts nobody, and its streams are closing.
-    Closing = 1,
+    Closing = 2,
     /// It lets go of every socket.
-    Ending = 2,
+    Ending = 3,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
     state: AtomicU8,
     deadline: Mutex<Option<Instant>>,
+    hand_off: Mutex<Option<HandOff>>,
 }
 
 impl Draining {
     pub(crate) fn state(&self) -> Drain {
         match self.state.load(Ordering::SeqCst) {
             0 => Drain::Serving,
-            1 => Drain::Closing,
+            1 => Drain::HandingOff,
+            2 => Drain::Closing,
             _ => Drain::Ending,
         }
+    }
+
+    /// Goes on to a state; `false`: it is there, or further.
+    fn advance(&self, to: Drain) -> bool {
+        self.state.fetch_max(to as u8, Ordering::SeqCst) < to as u8
+    }
+
+    /// What a connection must be told that was not there when the others were.
+    pub(crate) fn bell(&self) -> Option<Ring> {
+        match self.state() {
+            Drain::Serving => None,
+            Drain::HandingOff => Some(Ring::HandOff),
+            Drain::Closing | Drain::Ending => Some(Ring::Drain),
+        }
+    }
+
+    /// Where clients are sent.
+    pub(crate) fn location(&self) -> Option<String> {
+        self.hand_off.lock().as_ref()?.location().map(str::to_owned)
     }
 }
 
@@ -162,17 +186,28 @@ impl Edge {
     /// What is left after `patience` is cut. The second call cuts everything now.
     pub fn drain(&self, patience: Duration) {
         let shared = &self.shared;
-        let first = shared.drain.state.compare_exchange(
-            Drain::Serving as u8,
-            Drain::Closing as u8,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
-        if first.is_ok() {
+        if shared.drain.advance(Drain::Closing) {
             *shared.drain.deadline.lock() = Some(Instant::now() + patience);
             shared.hub.ring_all(Ring::Drain);
         } else {
             shared.end();
+        }
+    }
+
+    /// Gives its clients to other edges: accepts nobody, and closes so many streams in a second,
+    /// the oldest first. No session is over by that: its client resumes it elsewhere. `location` is
+    /// where, as `host` or `host:port`; it is told to those whose stream TLS protects
+    /// (`see-other-host`, RFC 6120 §4.9.3.19). All others, and all without it, are told that the
+    /// node stops, and find another one by their domain.
+    ///
+    /// The edge ends with its last connection; [`Edge::drain`] ends it sooner.
+    pub fn hand_off(&self, rate_per_second: u32, location: Option<String>) {
+        let shared = &self.shared;
+        let mut hand_off = shared.drain.hand_off.lock();
+        if shared.drain.advance(Drain::HandingOff) {
+            // Who is registered after this sees that it has begun.
+            let slots = shared.hub.slots();
+            *hand_off = Some(HandOff::new(rate_per_second, location, slots, shared.now_us()));
         }
     }
 
@@ -242,6 +277,12 @@ impl Shared {
         }
     }
 
+    /// Sends those away whose turn it is.
+    pub(crate) fn hand_off(&self, now_us: u64) {
+        let due = self.drain.hand_off.lock().as_mut().map(|it| it.due(now_us)).unwrap_or_default();
+        due.into_iter().for_each(|slot| self.hub.ring(slot, Ring::HandOff));
+    }
+
     /// Cuts what is left when the patience of the drain is over.
     pub(crate) fn end_if_late(&self) {
         let late = self.drain.deadline.lock().is_some_and(|deadline| Instant::now() >= deadline);
@@ -251,7 +292,7 @@ impl Shared {
     }
 
     fn end(&self) {
-        self.drain.state.store(Drain::Ending as u8, Ordering::SeqCst);
+        self.drain.advance(Drain::Ending);
         self.hub.ring_all(Ring::Abandon);
     }
 

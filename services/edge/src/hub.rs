@@ -1,7 +1,7 @@
 //! The table of an edge's connections: from the slot of a connection to what it shares, from any
 //! thread.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,6 +151,18 @@ impl Hub {
             let posts: Vec<_> = part.lock().values().cloned().collect();
             posts.iter().for_each(|post| post.inbox.ring(ring));
         }
+    }
+
+    /// The slots of all connections that have a socket, oldest first.
+    pub(crate) fn slots(&self) -> VecDeque<u64> {
+        let mut slots = Vec::new();
+        for part in &self.parts {
+            slots.extend(part.lock().keys());
+        }
+        let lost = self.lost.lock();
+        slots.retain(|slot| !lost.has(*slot));
+        slots.sort_unstable();
+        slots.into()
     }
 
     fn find(&self, slot: u64) -> Option<Arc<Post>> {

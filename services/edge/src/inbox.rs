@@ -14,6 +14,8 @@ pub(crate) enum Ring {
     Drain = 2,
     /// The node stops now: let go of the socket.
     Abandon = 4,
+    /// Other edges take over: send the client there.
+    HandOff = 8,
 }
 
 /// What rang since the last look.

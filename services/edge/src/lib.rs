@@ -15,6 +15,7 @@ mod core;
 mod derive;
 mod driver;
 mod edge;
+mod handoff;
 mod hub;
 mod inbox;
 pub mod limits;

@@ -84,6 +84,11 @@ impl Link {
         matches!(&self.layer, Layer::Tls(conn) if conn.is_handshaking())
     }
 
+    /// Whether TLS is there.
+    pub(crate) fn is_protected(&self) -> bool {
+        matches!(&self.layer, Layer::Tls(conn) if !conn.is_handshaking())
+    }
+
     /// Bytes that wait for the kernel.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len() - self.sent

@@ -37,6 +37,11 @@ impl Lost {
         dropped
     }
 
+    /// Whether one is among them.
+    pub(crate) fn has(&self, slot: u64) -> bool {
+        self.ages.contains_key(&slot)
+    }
+
     /// Forgets one; `false`: it is not among them.
     pub(crate) fn forget(&mut self, slot: u64) -> bool {
         let Some(entry) = self.ages.remove(&slot).and_then(|age| self.by_age.remove(&age)) else {
@@ -76,7 +81,7 @@ mod tests {
         for slot in 0..LOST_MAX as u64 {
             assert!(lost.keep(slot, 0, slot).is_empty(), "{slot}");
         }
-        assert!(lost.forget(3) && !lost.forget(3));
+        assert!(lost.has(3) && lost.forget(3) && !lost.has(3) && !lost.forget(3));
         assert!(lost.keep(1_000_000, 0, 0).is_empty(), "one has gone");
         assert_eq!(lost.keep(1_000_001, 0, 0), [0]);
         assert_eq!(lost.keep(1_000_002, 0, 0), [1]);

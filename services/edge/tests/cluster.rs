@@ -5,10 +5,11 @@ mod common;
 
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{Client, Node, Told, wait_until};
-use edge::Limits;
+use common::{Client, HEADER, Node, Told, connect, wait_until};
+use edge::{Drain, Limits};
 use peer::{Down, Epoch, SessionId, Up};
 use xmpp::error::StreamCondition;
 use xmpp::stanza::{Kind, MessageType, Stanza};
@@ -143,4 +144,65 @@ fn what_waits_for_a_slow_client_reaches_it_once() {
         assert!(heard.contains(&format!("<body>{number}.")), "{number}: {}", &heard[..200]);
     }
     assert_eq!(node.edge.metrics().stale_frames.value(), ALL - received);
+}
+
+/// So many in a second, and each session can be resumed elsewhere.
+#[test]
+fn clients_are_sent_elsewhere_at_a_rate() {
+    let mut node = Node::start_in_cluster(Limits::default());
+    // Who has lost his socket needs no turn.
+    drop((0..3).map(|_| managed(&node)).collect::<Vec<_>>());
+    wait_until("the losses", || node.edge.metrics().lost_kept.value() == 3);
+    let clients: Vec<_> = (0..6).map(|_| managed(&node)).collect();
+    let mut clear = Client::new(connect(node.starttls));
+    clear.say(HEADER);
+    clear.hear("</stream:features>");
+    let started = Instant::now();
+    node.edge.hand_off(5, Some("[2001:db8::1]:5222".to_owned()));
+    node.edge.hand_off(1000, None);
+    assert_eq!(node.edge.drain_state(), Drain::HandingOff);
+    let sessions = || node.edge.metrics().sessions.value();
+    wait_until("the first", || sessions() < 6);
+    assert!(sessions() > 2, "all at once");
+    for mut client in clients {
+        let told = client.hear_all();
+        let place =
+            "<see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>[2001:db8::1]:5222</";
+        assert!(told.contains(place) && told.ends_with("</stream:stream>"), "{told}");
+        client.say("</stream:stream>");
+    }
+    let elapsed_ms = started.elapsed().as_millis();
+    assert!((1200..1900).contains(&elapsed_ms), "{elapsed_ms} ms");
+    let told = clear.hear_all();
+    assert!(told.contains("<system-shutdown") && !told.contains("2001"), "{told}");
+    drop(clear);
+    node.join();
+    assert_eq!(node.owner.count(|up| matches!(up, Up::Lost { .. })), 9);
+    assert_eq!(node.owner.count(|up| matches!(up, Up::Ended { .. })), 0);
+    assert_eq!(node.edge.metrics().lost_kept.value(), 9);
+}
+
+#[test]
+fn who_is_sent_away_without_a_place_finds_one_by_the_domain() {
+    let mut node = Node::start_in_cluster(Limits::default());
+    let mut client = managed(&node);
+    node.edge.hand_off(1000, None);
+    assert!(client.hear_all().contains("<system-shutdown"));
+    drop(client);
+    node.join();
+    assert_eq!(node.owner.count(|up| matches!(up, Up::Lost { .. })), 1);
+}
+
+#[test]
+fn a_drain_ends_a_hand_off() {
+    let mut node = Node::start_in_cluster(Limits::default());
+    let mut clients: Vec<_> = (0..5).map(|_| managed(&node)).collect();
+    node.edge.hand_off(1, Some("b.example".to_owned()));
+    node.edge.drain(Duration::from_secs(60));
+    assert_eq!(node.edge.drain_state(), Drain::Closing);
+    for client in &mut clients {
+        assert!(client.hear_all().contains("<system-shutdown"));
+    }
+    drop(clients);
+    node.join();
 }

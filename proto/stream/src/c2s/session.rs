@@ -185,13 +185,21 @@ impl Session {
                 }
                 Ok(())
             }
-            Answer::Enabled { id, resume_s } => self.handle_enabled(&id, resume_s, out),
+            Answer::Enabled { id, resume_s } => {
+                self.handle_enabled(&id, resume_s, config.location.as_deref(), out)
+            }
             _ => Err(StreamCondition::InternalServerError.into()),
         }
     }
 
     /// Numbers of both directions begin again (XEP-0198 §4).
-    fn handle_enabled(&mut self, id: &str, resume_s: u32, out: &mut Vec<u8>) -> Result<(), End> {
+    fn handle_enabled(
+        &mut self,
+        id: &str,
+        resume_s: u32,
+        location: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), End> {
         if !matches!(self.management, Management::Asked) {
             return Err(StreamCondition::InternalServerError.into());
         }
@@ -200,6 +208,11 @@ impl Session {
             put(out, &[" resume='true' max='", &resume_s.to_string(), "' id='"]);
             push_value(out, id);
             put(out, &["'"]);
+            if let Some(location) = location {
+                put(out, &[" location='"]);
+                push_value(out, location);
+                put(out, &["'"]);
+            }
         }
         put(out, &["/>"]);
         let acks = Acks::enabled(&self.counts);

@@ -177,6 +177,11 @@ impl Dialogue {
                 self.stream().handle_shutdown(condition, &mut out);
                 self.out = out;
             }
+            "redirect" => {
+                let mut out = std::mem::take(&mut self.out);
+                self.stream().handle_redirect(rest, &mut out);
+                self.out = out;
+            }
             "derived" => self.derived(),
             _ => panic!("unknown line: {line}"),
         }
@@ -218,6 +223,7 @@ impl Dialogue {
                 self.config.mechanisms = vec![stream::Mechanism::Scram(Hash::Sha1)];
             }
             "tls is not required" => self.config.require_tls = false,
+            "a location" => self.config.location = Some("[2001:db8::1]:5222".into()),
             "no stream management" => self.config.sm.offered = false,
             "an authenticated client" => {
                 self.given("direct tls");
