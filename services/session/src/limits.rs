@@ -104,9 +104,24 @@ pub const FALL_WAIT_MAX_US: u64 = 30 * 1_000_000;
 /// After how much time without a panic earlier ones count no more, in microseconds.
 pub const FALL_FORGOTTEN_US: u64 = 600 * 1_000_000;
 
-/// Frames that wait for a shard to be claimed, or to be granted: what edges report of a thousand
-/// sessions, and more.
-pub const CLAIM_FRAMES_MAX: usize = 65_536;
+/// Bytes of what waits in front of a shard: for its grant, its claim, a batch with room, the lease.
+/// Beyond it, whoever comes again is refused: clients that log in, parcels, operators.
+pub const BACKLOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of what waits for a shard to be granted or claimed, with what edges report of its
+/// sessions, which is never refused: 64 KiB for each of a thousand. Beyond it the shard is given
+/// back, to be granted anew.
+pub const CLAIM_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(BACKLOG_BYTES_MAX + 2 * SESSION_QUEUE_BYTES_MAX < CLAIM_BYTES_MAX);
+
+/// The highest number of a stanza and the highest id of a row that an edge is believed: there is
+/// room to count on.
+pub const COUNT_MAX: u64 = u64::MAX / 2;
+
+/// How long it is kept what an edge says that a session was given, in microseconds, before the
+/// report that it belongs to: edges say both at once.
+pub const KEPT_US: u64 = 60 * 1_000_000;
 
 /// How often a worker of a cluster asks the store whether its shards are its own, in microseconds.
 pub const LEASE_REFRESH_US: u64 = 1_000_000;

@@ -66,6 +66,8 @@ pub(crate) enum Managed {
 pub(crate) struct Resuming {
     pub(crate) conn: ConnId,
     pub(crate) h: u32,
+    /// The batch that says what its client has taken, once that is written.
+    pub(crate) written: Option<BatchNo>,
 }
 
 /// An available presence.

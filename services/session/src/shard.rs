@@ -71,6 +71,18 @@ pub enum Input {
 }
 
 impl Input {
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let held = match self {
+            Self::Up(frame) => work::frame_bytes(frame),
+            Self::Between(Between::Pass(pass)) => {
+                pass.parcel.stanza.size_hint() + pass.parcel.to.as_str().len()
+            }
+            _ => 0,
+        };
+        size_of::<Self>() + held
+    }
+
     /// Whether this brings new work, which may wait, or follows such work and must not pass it;
     /// answers and time never wait.
     pub(crate) fn is_work(&self) -> bool {

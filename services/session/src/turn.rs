@@ -263,6 +263,11 @@ impl Turn<'_, '_> {
     pub(crate) fn progress(&mut self, id: SessionId) {
         let committed = self.core.commits.committed();
         let Some(session) = self.account.session_mut(id) else { return };
+        if session.unstored > committed && session.conn.is_some() {
+            // Its row, which knows less, is not gone yet.
+            let (after, jid) = (session.unstored, self.account.jid.clone());
+            return self.core.commits.hold(after, Effect::Progress(jid, id));
+        }
         let grown = session.inbound.advance(committed);
         let settled = session.inbound.settled();
         let (conn, changed) = (session.conn, session.changed);

@@ -12,10 +12,12 @@ mod deadlines;
 mod fall;
 mod giving;
 mod group;
+mod held;
 mod lease;
 mod owed;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use self::giving::Giving;
 use self::group::Flight;
 use self::lease::Proof;
 use self::owed::Owed;
+use self::waiting::Waiting;
 use crate::admin;
 use crate::config::Config;
 use crate::shard::{self, Env, Note, Shard};
@@ -61,7 +64,9 @@ pub enum Input {
     Page(Page),
     /// The next owner of a shard answers its owner, who has this epoch.
     HandOver(ShardId, Epoch, HandOver),
-    /// The link to an edge broke, or the edge was declared dead: its connections are gone.
+    /// An edge was declared dead: its connections are gone, and nothing of it is heard any more. A
+    /// link to it that breaks is not that: links lose nothing as long as both processes live, so
+    /// nobody tells an owner of it.
     Gone(NodeId),
     /// An operator's request for the owner of a shard.
     Admin(ShardId, u64, admin::Request),
@@ -106,7 +111,7 @@ pub enum Output {
 enum Slot {
     Claiming(Claim),
     /// Served; what came while its batch was full waits behind it.
-    Owned(Box<Shard>, VecDeque<shard::Input>),
+    Owned(Box<Shard>, Waiting),
 }
 
 /// Who asked for rows.
@@ -205,10 +210,7 @@ impl Worker {
             Input::Remote(shard, epoch, frame) => {
                 self.give_to(shard, epoch, shard::Input::Up(frame), env);
             }
-            Input::Granted(shard, epoch, edges) => {
-                self.granted(shard, epoch, edges);
-                self.moved(shard, env);
-            }
+            Input::Granted(shard, epoch, edges) => self.granted(shard, epoch, edges, env),
             Input::Lost(shard, epoch) => self.lost(shard, epoch, env),
             Input::Complete(complete) => self.complete(complete, env),
             Input::GiveUp(shard) => self.give_up(shard, env),
@@ -284,7 +286,10 @@ impl Worker {
                 // What brings new work waits while the batch is full, or while it is not known
                 // whose the shard is; what ends work never does.
                 if input.is_work() && (self.lapsed || shard.is_full() || !backlog.is_empty()) {
-                    backlog.push_back(input);
+                    if let Err(input) = backlog.push(input) {
+                        let epoch = shard.epoch();
+                        self.refuse(id, epoch, input);
+                    }
                     return;
                 }
                 match guarded(shard, |shard| shard.handle(input, env)) {
@@ -292,13 +297,12 @@ impl Worker {
                     Err(panic) => self.fall(id, panic.as_ref()),
                 }
             }
-            Some(Slot::Claiming(claim)) => claim.wait(input),
+            Some(Slot::Claiming(_)) => self.wait(id, input),
             // After a stop nothing new is begun, but what other workers have begun is ended.
             None if self.cluster.is_some() => {}
             None if self.stop == Stop::No || matches!(input, shard::Input::Between(_)) => {
-                let mut claim = Claim::new(id);
-                claim.wait(input);
-                self.slots.insert(id, Slot::Claiming(claim));
+                self.slots.insert(id, Slot::Claiming(Claim::new(id)));
+                self.wait(id, input);
                 self.read_claim(id);
             }
             None => {}
@@ -320,7 +324,7 @@ impl Worker {
                     let owner = Owner { shard: id, epoch: shard.epoch() };
                     let output = Output::Down(owner, conn, frame);
                     match &mut self.cluster {
-                        Some(cluster) if self.lapsed => cluster.hold(id, output),
+                        Some(cluster) if self.lapsed => cluster.held.push(id, output),
                         _ => self.out.push_back(output),
                     }
                 }
@@ -329,9 +333,10 @@ impl Worker {
                         self.inside.push_back(frame);
                     }
                     None => self.out.push_back(Output::Between(frame)),
+                    Some(cluster) if self.lapsed => cluster.held.push(id, Output::Between(frame)),
                     Some(cluster) => {
                         cluster.address(&mut frame);
-                        cluster.send(id, frame, self.lapsed, &mut self.out);
+                        self.out.push_back(Output::Between(frame));
                     }
                 },
                 shard::Output::Admin(ticket, reply) => {
@@ -356,7 +361,7 @@ impl Worker {
             && !self.giving.contains_key(&id)
             && let Some(Slot::Owned(shard, backlog)) = self.slots.get_mut(&id)
             && !shard.is_full()
-            && let Some(input) = backlog.pop_front()
+            && let Some(input) = backlog.pop()
         {
             self.step(id, |shard| shard.handle(input, env));
         }

@@ -74,6 +74,15 @@ pub(crate) struct Recovery {
     pub(crate) open: usize,
 }
 
+/// What a session was given, as its edge says before it reports the session.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) given: Vec<Released>,
+    bytes: usize,
+    /// When some of it was said last.
+    at: u64,
+}
+
 /// Everything of a shard but its accounts.
 pub(crate) struct Core {
     pub(crate) id: ShardId,
@@ -113,7 +122,7 @@ pub(crate) struct Core {
     /// Accounts that can go on when the growing batch has room again.
     pub(crate) stalled: VecDeque<Jid>,
     /// What edges have said that sessions were given, which they are about to report.
-    pub(crate) kept: BTreeMap<(SessionId, u32), Vec<Released>>,
+    pub(crate) kept: BTreeMap<(SessionId, u32), Kept>,
     /// Edges that were declared dead: what still comes from them is not heard.
     pub(crate) gone: BTreeSet<NodeId>,
     pub(crate) out: Outputs,
@@ -166,10 +175,17 @@ impl Core {
     /// kept; the report does not fit then, and its client resumes.
     pub(crate) fn reported(&mut self, session: (SessionId, u32), given: Released) {
         let kept = self.kept.entry(session).or_default();
-        let bytes: usize = kept.iter().map(|released| weight(&released.stanza)).sum();
-        if bytes <= limits::SESSION_QUEUE_BYTES_MAX {
-            kept.push(given);
+        kept.at = self.clock;
+        if kept.bytes <= limits::SESSION_QUEUE_BYTES_MAX {
+            kept.bytes += weight(&given.stanza);
+            kept.given.push(given);
         }
+    }
+
+    /// Forgets what edges have said of sessions that they do not report: they have died.
+    pub(crate) fn forget_kept(&mut self) {
+        let now = self.clock;
+        self.kept.retain(|_, kept| now < kept.at + limits::KEPT_US);
     }
 
     /// Time goes on.

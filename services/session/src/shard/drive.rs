@@ -507,7 +507,7 @@ impl Shard {
     fn sweep(&mut self) {
         let (now, committed) = (self.core.clock, self.core.commits.committed());
         let steady_us = self.core.steady_us;
-        self.core.kept.clear();
+        self.core.forget_kept();
         self.accounts.retain(|_, account| {
             account.recent.take_if(|recent| recent.is_over(steady_us));
             !(account.at_rest(committed) && now > account.used_us + limits::ACCOUNT_IDLE_US)

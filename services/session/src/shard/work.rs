@@ -68,14 +68,25 @@ impl Work {
 
     /// About how many bytes it holds.
     pub(super) fn weight(&self) -> usize {
-        let stanza = match self {
-            Self::Up(Up::Stanza { stanza, .. }) => Some(stanza),
-            Self::Parcel(arrival) => Some(&arrival.parcel.stanza),
-            Self::Up(_) | Self::Gone(_) | Self::Admin(..) | Self::HandedOver(_) | Self::Rebuilt => {
-                None
-            }
+        let held = match self {
+            Self::Up(frame) => frame_bytes(frame),
+            Self::Parcel(arrival) => arrival.parcel.stanza.size_hint(),
+            Self::Gone(_) | Self::Admin(..) | Self::HandedOver(_) | Self::Rebuilt => 0,
         };
-        size_of::<Self>() + stanza.map_or(0, |stanza| stanza.size_hint())
+        size_of::<Self>() + held
+    }
+}
+
+/// About how many bytes a frame of an edge holds outside of its own structure.
+pub(super) fn frame_bytes(frame: &Up) -> usize {
+    match frame {
+        Up::Stanza { stanza, .. } | Up::Kept { stanza, .. } => stanza.size_hint(),
+        Up::Judged { reply: Some(stanza), .. } => stanza.size_hint(),
+        Up::Report(report) => {
+            size_of::<peer::Report>() + report.snapshot.len() + size_of_val(&report.recent[..])
+        }
+        Up::Verify { auth_message, proof, .. } => auth_message.len() + proof.len(),
+        _ => 0,
     }
 }
 

@@ -38,7 +38,8 @@ impl Turn<'_, '_> {
 
     /// An edge has a session of this account.
     pub(super) fn report(&mut self, report: Report) {
-        let kept = self.core.kept.remove(&(report.session, report.attachment)).unwrap_or_default();
+        let kept = self.core.kept.remove(&(report.session, report.attachment));
+        let kept = kept.map(|kept| kept.given).unwrap_or_default();
         if self.core.gone.contains(&report.conn.edge) {
             return;
         }
@@ -91,7 +92,9 @@ impl Turn<'_, '_> {
         let same = same && row.id == report.session && row.attachment == report.attachment;
         let stored = self.account.row.as_deref()?;
         let valid = same && stored.generation == generation && !stored.disabled;
-        let whole = report.taken + kept.len() as u64 == report.received;
+        let whole = report.taken.checked_add(kept.len() as u64) == Some(report.received);
+        let counts = [report.handled, report.received, report.read_to];
+        let valid = valid && counts.iter().all(|count| *count <= limits::COUNT_MAX);
         let jid = self.account.jid.with_resource(&row.resource).ok()?;
         // Of two sessions of one resource, that with a socket is the later one.
         let other = |s: &Session| {
@@ -108,7 +111,12 @@ impl Turn<'_, '_> {
         let over = |s: &Session| s.id == report.session || s.jid == jid;
         let gone = self.account.sessions().filter(|s| over(s)).map(|s| s.conn.or(s.ghost));
         let gone: Vec<Option<ConnId>> = gone.filter(|conn| *conn != Some(report.conn)).collect();
+        let stored = self.account.sessions().filter(|s| over(s) && s.stored).map(|s| s.id);
+        let stored: Vec<SessionId> = stored.collect();
         self.account.sessions.retain(|session| !over(session));
+        for id in &stored {
+            self.delete(self.account.entity.session(*id));
+        }
         gone.into_iter().for_each(|conn| self.forget_ghost(conn));
         self.logged_taken(&report.recent);
         row.handled = report.handled;
@@ -120,8 +128,10 @@ impl Turn<'_, '_> {
         let id = row.id;
         self.restore(row);
         let resends_until = self.core.steady_us + limits::RESENT_US;
+        let unstored = if stored.is_empty() { 0 } else { self.account.dirty };
         let session = self.account.session_mut(id)?;
         session.stored = false;
+        session.unstored = unstored;
         session.managed = managed;
         if report.lost {
             session.outbound.sure = Some(report.received);
@@ -162,6 +172,16 @@ impl Turn<'_, '_> {
         session.expires_us = 0;
         session.outbound.sure = report.lost.then_some(report.received);
         let (known, handled) = (session.attachment, session.inbound.durable());
+        let stored = std::mem::take(&mut session.stored);
+        if stored {
+            // What is told here stands in its row. What comes later waits until that is gone: it
+            // would be taken for the session's state if this owner dies.
+            self.delete(self.account.entity.session(id));
+            let after = self.account.dirty;
+            if let Some(session) = self.account.session_mut(id) {
+                session.unstored = after;
+            }
+        }
         let unheard = known != report.attachment;
         if let Some(frame) = self.snapshot(id, report.conn) {
             self.core.down(report.conn, frame);

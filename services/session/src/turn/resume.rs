@@ -41,7 +41,7 @@ impl Turn<'_, '_> {
         // on can be a retry.
         session.attachment += 1;
         session.leave(conn);
-        let older = session.resuming.replace(Resuming { conn, h });
+        let older = session.resuming.replace(Resuming { conn, h, written: None });
         self.cut(id, StreamCondition::Conflict);
         if let Some(older) = older {
             self.not_resumed(older.conn, ResumeRefusal::UnexpectedRequest);
@@ -58,7 +58,7 @@ impl Turn<'_, '_> {
         let entity = self.account.entity;
         let resends_until = self.core.steady_us + limits::RESENT_US;
         let Some(session) = self.account.session_mut(id) else { return };
-        let Some(Resuming { conn, h }) = session.resuming else { return };
+        let Some(Resuming { conn, h, .. }) = session.resuming else { return };
         if !session.inbound.settled() {
             return;
         }
@@ -107,10 +107,21 @@ impl Turn<'_, '_> {
     /// knows that, and no later owner will hear of it from there. `true`: that is waited for.
     fn settle_taken(&mut self, id: SessionId, number: u64) -> bool {
         let Some(session) = self.account.session_mut(id) else { return false };
-        let logged = session.outbound.take(number);
-        self.logged_taken(&logged);
-        self.write_cursor();
-        let after = self.account.inbox.written_at;
+        let after = match session.resuming.and_then(|resuming| resuming.written) {
+            // What others take meanwhile moves the cursor on, and is not waited for.
+            Some(after) => after,
+            None => {
+                let logged = session.outbound.take(number);
+                self.logged_taken(&logged);
+                self.write_cursor();
+                self.account.inbox.written_at
+            }
+        };
+        if let Some(session) = self.account.session_mut(id)
+            && let Some(resuming) = &mut session.resuming
+        {
+            resuming.written = Some(after);
+        }
         if self.core.passes(after) {
             return false;
         }

@@ -1,20 +1,22 @@
 //! Becoming the owner of a shard: its fence is raised in the store before anything is served.
 
-use std::collections::VecDeque;
-
 use kv::{Batch, CommitError, Expect, ReadError, Reads, Rows};
 use peer::{Between, Epoch, NodeId, ShardId};
 
+use super::waiting::Waiting;
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
-use crate::limits::{CLAIM_FRAMES_MAX, STORE_RETRY_US};
+use crate::limits::STORE_RETRY_US;
 use crate::rows::{Clock, Fence};
 use crate::shard::{self, Env, Shard};
+
+/// Why a shard is given back before it was served.
+pub(super) const TOO_MUCH: &str = "more came before its claim was done than is kept";
 
 /// A shard on its way to being served.
 pub(super) struct Claim {
     id: ShardId,
-    waiting: Vec<shard::Input>,
+    waiting: Waiting,
     /// What the epoch will be, and the clock of the owner before.
     found: Option<(Epoch, Option<Clock>)>,
     /// What control has granted, in a cluster.
@@ -31,7 +33,7 @@ struct Grant {
 
 impl Claim {
     pub(super) fn new(id: ShardId) -> Self {
-        Self { id, waiting: Vec::new(), found: None, granted: None, before: None }
+        Self { id, waiting: Waiting::default(), found: None, granted: None, before: None }
     }
 
     /// A shard that control has granted under this epoch; these edges may have sessions of it.
@@ -44,16 +46,24 @@ impl Claim {
         self.granted.as_ref().map(|grant| grant.epoch)
     }
 
-    /// Keeps an input until the shard is served. Beyond the limit the newest is dropped: nothing of
-    /// it was acknowledged.
-    pub(super) fn wait(&mut self, input: shard::Input) {
-        if self.waiting.len() < CLAIM_FRAMES_MAX {
-            self.waiting.push(input);
-        }
+    /// This has waited for the grant.
+    pub(super) fn begin_with(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
     }
 }
 
 impl Worker {
+    /// Keeps an input until the shard is served.
+    pub(super) fn wait(&mut self, id: ShardId, input: shard::Input) {
+        let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
+        if let Err(input) = claim.waiting.push(input) {
+            let epoch = claim.epoch().unwrap_or_default();
+            self.refuse(id, epoch, input);
+        } else if claim.waiting.is_too_much() {
+            self.fall_with(id, TOO_MUCH.to_owned());
+        }
+    }
+
     /// Reads the fence and clock of a shard. One that fell waits for its time first.
     pub(super) fn read_claim(&mut self, id: ShardId) {
         if let Some(at) = self.opens_at(id) {
@@ -129,11 +139,11 @@ impl Worker {
     /// The shard is this worker's, and served from here on.
     fn open(&mut self, id: ShardId, epoch: Epoch, clock: Option<Clock>, env: &mut Env<'_>) {
         let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
-        let waiting = std::mem::take(&mut claim.waiting);
+        let mut waiting = std::mem::take(&mut claim.waiting);
         let edges = claim.granted.take().map(|grant| grant.edges).unwrap_or_default();
         let before = claim.before;
         let shard = Shard::new(claim.id, epoch, clock, self.config.clone(), env);
-        self.slots.insert(id, Slot::Owned(Box::new(shard), VecDeque::new()));
+        self.slots.insert(id, Slot::Owned(Box::new(shard), Waiting::default()));
         let pages = self.cluster.as_mut().and_then(|cluster| cluster.pages.remove(&id));
         // They are good only if nobody has owned the shard since.
         let pages = pages.filter(|pages| pages.whole && Some(pages.epoch) == before);
@@ -143,7 +153,7 @@ impl Worker {
             }
         });
         self.collect(id);
-        for mut input in waiting {
+        while let Some(mut input) = waiting.pop() {
             if let shard::Input::Between(Between::Pass(pass)) = &mut input {
                 // It came before the shard was ours. Its source may have sent it again meanwhile,
                 // to an owner between the one before and us, who has stored it. What leaves no row

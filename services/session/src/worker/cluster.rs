@@ -4,15 +4,16 @@
 //!
 //! A worker on a node of its own has nothing of this: all shards are its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use peer::{Between, Complete, Epoch, NodeId, ShardId};
 
-use super::claim::Claim;
+use super::claim::{Claim, TOO_MUCH};
 use super::giving::Pages;
+use super::held::Held;
 use super::lease::Lease;
-use super::{Output, Slot, Stop, Worker};
-use crate::limits::CLAIM_FRAMES_MAX;
+use super::waiting::Waiting;
+use super::{Slot, Stop, Worker};
 use crate::shard::{self, Env};
 
 /// What a worker of a cluster knows.
@@ -26,13 +27,15 @@ pub(super) struct Cluster {
     /// What owners before hand over of shards that may be granted.
     pub(super) pages: BTreeMap<ShardId, Pages>,
     /// What shards wanted done while there was no lease.
-    pub(super) held: VecDeque<(ShardId, Output)>,
+    pub(super) held: Held,
 }
 
 /// Frames that came before the grant that they are for.
 struct Early {
     epoch: Epoch,
-    frames: Vec<shard::Input>,
+    frames: Waiting,
+    /// More came than is kept.
+    too_much: bool,
 }
 
 /// Whether a frame is for an owner that this worker is.
@@ -50,16 +53,6 @@ impl Cluster {
         self.map.get(&id).copied().unwrap_or_default()
     }
 
-    /// Keeps what a shard wants done until there is a lease again.
-    pub(super) fn hold(&mut self, id: ShardId, output: Output) {
-        self.held.push_back((id, output));
-    }
-
-    /// A shard is not served here any more.
-    pub(super) fn dropped(&mut self, id: ShardId) {
-        self.held.retain(|(of, _)| *of != id);
-    }
-
     /// Writes into a frame which owner it is for.
     pub(super) fn address(&self, frame: &mut Between) {
         let known = self.map.get(&frame.target()).copied().unwrap_or_default();
@@ -70,34 +63,40 @@ impl Cluster {
         }
     }
 
-    /// Hands a frame to another shard; of this worker or another one, its node knows.
-    pub(super) fn send(
+    /// Keeps a frame for the owner under an epoch that is not named here yet. Given back if there
+    /// is no room for it.
+    fn early(
         &mut self,
         id: ShardId,
-        frame: Between,
-        lapsed: bool,
-        out: &mut VecDeque<Output>,
-    ) {
-        let output = Output::Between(frame);
-        if lapsed { self.hold(id, output) } else { out.push_back(output) }
-    }
-
-    fn early(&mut self, id: ShardId, epoch: Epoch, input: shard::Input) {
-        let new = || Early { epoch, frames: Vec::new() };
+        epoch: Epoch,
+        input: shard::Input,
+    ) -> Result<(), shard::Input> {
+        let new = || Early { epoch, frames: Waiting::default(), too_much: false };
         let early = self.early.entry(id).or_insert_with(new);
         if early.epoch < epoch {
             *early = new();
         }
-        // Beyond the limit the newest is dropped: nothing of it was acknowledged.
-        if early.epoch == epoch && early.frames.len() < CLAIM_FRAMES_MAX {
-            early.frames.push(input);
+        if early.epoch > epoch || early.too_much {
+            return Ok(());
         }
+        early.frames.push(input)?;
+        if early.frames.is_too_much() {
+            early.frames.clear();
+            early.too_much = true;
+        }
+        Ok(())
     }
 }
 
 impl Worker {
     /// Control gives a shard to this worker. `edges` are those that may have sessions of it.
-    pub(super) fn granted(&mut self, id: ShardId, epoch: Epoch, edges: Vec<NodeId>) {
+    pub(super) fn granted(
+        &mut self,
+        id: ShardId,
+        epoch: Epoch,
+        edges: Vec<NodeId>,
+        env: &mut Env<'_>,
+    ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.map.get(&id).is_some_and(|known| *known >= epoch) {
             return;
@@ -106,13 +105,15 @@ impl Worker {
         let early = cluster.early.remove(&id).filter(|early| early.epoch == epoch);
         self.drop_shard(id);
         let mut claim = Claim::granted(id, epoch, edges);
-        for input in early.into_iter().flat_map(|early| early.frames) {
-            claim.wait(input);
-        }
-        if self.stop == Stop::No {
+        let too_much = early.as_ref().is_some_and(|early| early.too_much);
+        claim.begin_with(early.map(|early| early.frames).unwrap_or_default());
+        if too_much {
+            self.fall_with(id, TOO_MUCH.to_owned());
+        } else if self.stop == Stop::No {
             self.slots.insert(id, Slot::Claiming(claim));
             self.read_claim(id);
         }
+        self.moved(id, env);
     }
 
     /// Control has given a shard to another worker: what is here of it goes, and whoever waits for
@@ -149,8 +150,10 @@ impl Worker {
         match self.fits(id, epoch) {
             Fits::Yes => self.give(id, input, env),
             Fits::NotYet => {
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.early(id, epoch, input);
+                if let Some(cluster) = &mut self.cluster
+                    && let Err(input) = cluster.early(id, epoch, input)
+                {
+                    self.refuse(id, epoch, input);
                 }
             }
             Fits::No => {}

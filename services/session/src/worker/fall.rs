@@ -87,7 +87,7 @@ impl Worker {
             flight.fallen.push(id);
         }
         if let Some(cluster) = &mut self.cluster {
-            cluster.dropped(id);
+            cluster.held.dropped(id);
             self.slots.remove(&id);
             let answers = self.owed.settle(id).into_iter();
             self.out.extend(answers.filter(|answer| matches!(answer, Output::Admin(..))));

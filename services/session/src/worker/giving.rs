@@ -55,7 +55,10 @@ impl Worker {
         let pass = matches!(input, shard::Input::Between(Between::Pass(_)));
         let taken = pass && !self.lapsed && shard.waits_for_others();
         if input.is_work() && (rests || !taken) {
-            backlog.push_back(input);
+            if let Err(input) = backlog.push(input) {
+                let epoch = shard.epoch();
+                self.refuse(id, epoch, input);
+            }
         } else if !rests {
             self.step(id, |shard| shard.handle(input, env));
             self.collect(id);

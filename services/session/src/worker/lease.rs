@@ -129,8 +129,13 @@ impl Worker {
         }
         if self.lapsed && !cluster.lease.is_over(env.now, env.steady) {
             self.lapsed = false;
-            let held = std::mem::take(&mut cluster.held);
-            self.out.extend(held.into_iter().map(|(_, output)| output));
+            for mut output in cluster.held.take() {
+                // Its target may have got another owner meanwhile.
+                if let Output::Between(frame) = &mut output {
+                    cluster.address(frame);
+                }
+                self.out.push_back(output);
+            }
             for id in self.owned() {
                 self.go_on(id, env);
             }
