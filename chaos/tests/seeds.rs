@@ -48,6 +48,10 @@ const CLUSTER_REGRESSIONS: &[(u64, &str)] = &[
         3280,
         "a session came back from a lost connection under numbers that its client had seen used",
     ),
+    (2206, "a late grant took away what had come for a later one"),
+    (3171, "a late grant took away what had come for a later one"),
+    (3869, "a late grant took away what had come for a later one"),
+    (6126, "a late grant took away what had come for a later one"),
 ];
 
 /// The last lines of a trace are the ones that tell.

@@ -286,7 +286,7 @@ impl Worker {
                 // What brings new work waits while the batch is full, or while it is not known
                 // whose the shard is; what ends work never does.
                 if input.is_work() && (self.lapsed || shard.is_full() || !backlog.is_empty()) {
-                    if let Err(input) = backlog.push(input) {
+                    if let Some(input) = backlog.push(input) {
                         let epoch = shard.epoch();
                         self.refuse(id, epoch, input);
                     }

@@ -56,7 +56,7 @@ impl Worker {
     /// Keeps an input until the shard is served.
     pub(super) fn wait(&mut self, id: ShardId, input: shard::Input) {
         let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
-        if let Err(input) = claim.waiting.push(input) {
+        if let Some(input) = claim.waiting.push(input) {
             let epoch = claim.epoch().unwrap_or_default();
             self.refuse(id, epoch, input);
         } else if claim.waiting.is_too_much() {

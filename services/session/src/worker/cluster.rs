@@ -65,26 +65,21 @@ impl Cluster {
 
     /// Keeps a frame for the owner under an epoch that is not named here yet. Given back if there
     /// is no room for it.
-    fn early(
-        &mut self,
-        id: ShardId,
-        epoch: Epoch,
-        input: shard::Input,
-    ) -> Result<(), shard::Input> {
+    fn early(&mut self, id: ShardId, epoch: Epoch, input: shard::Input) -> Option<shard::Input> {
         let new = || Early { epoch, frames: Waiting::default(), too_much: false };
         let early = self.early.entry(id).or_insert_with(new);
         if early.epoch < epoch {
             *early = new();
         }
         if early.epoch > epoch || early.too_much {
-            return Ok(());
+            return None;
         }
-        early.frames.push(input)?;
+        let refused = early.frames.push(input);
         if early.frames.is_too_much() {
             early.frames.clear();
             early.too_much = true;
         }
-        Ok(())
+        refused
     }
 }
 
@@ -102,7 +97,9 @@ impl Worker {
             return;
         }
         cluster.map.insert(id, epoch);
-        let early = cluster.early.remove(&id).filter(|early| early.epoch == epoch);
+        // What came for a later grant goes on waiting for it.
+        let early = cluster.early.extract_if(id..=id, |_, early| early.epoch <= epoch);
+        let early = early.last().map(|(_, early)| early).filter(|early| early.epoch == epoch);
         self.drop_shard(id);
         let mut claim = Claim::granted(id, epoch, edges);
         let too_much = early.as_ref().is_some_and(|early| early.too_much);
@@ -151,7 +148,7 @@ impl Worker {
             Fits::Yes => self.give(id, input, env),
             Fits::NotYet => {
                 if let Some(cluster) = &mut self.cluster
-                    && let Err(input) = cluster.early(id, epoch, input)
+                    && let Some(input) = cluster.early(id, epoch, input)
                 {
                     self.refuse(id, epoch, input);
                 }

@@ -55,7 +55,7 @@ impl Worker {
         let pass = matches!(input, shard::Input::Between(Between::Pass(_)));
         let taken = pass && !self.lapsed && shard.waits_for_others();
         if input.is_work() && (rests || !taken) {
-            if let Err(input) = backlog.push(input) {
+            if let Some(input) = backlog.push(input) {
                 let epoch = shard.epoch();
                 self.refuse(id, epoch, input);
             }

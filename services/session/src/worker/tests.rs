@@ -175,6 +175,21 @@ fn a_grant_that_is_older_than_the_store_is_not_served() {
 }
 
 #[test]
+fn what_came_for_a_later_grant_waits_for_it() {
+    let mut rig = Rig::new(MemStore::new());
+    rig.ask(9);
+    rig.give(Input::Granted(shard(), Epoch(7), Vec::new()));
+    rig.run();
+    rig.give(Input::Lost(shard(), Epoch(8)));
+    rig.run();
+    assert_eq!(rig.answers(), 0);
+    rig.give(Input::Granted(shard(), Epoch(9), Vec::new()));
+    rig.run();
+    rig.run();
+    assert_eq!(rig.answers(), 1);
+}
+
+#[test]
 fn a_claim_of_this_grant_that_was_done_after_all_is_good() {
     let first = served(7);
     let mut rig = Rig::new(first.store);

@@ -30,13 +30,13 @@ impl Waiting {
     }
 
     /// Puts something behind what waits. Given back if there is no room for it.
-    pub(super) fn push(&mut self, input: shard::Input) -> Result<(), shard::Input> {
+    pub(super) fn push(&mut self, input: shard::Input) -> Option<shard::Input> {
         if self.bytes + input.bytes() > BACKLOG_BYTES_MAX && comes_again(&input) {
-            return Err(input);
+            return Some(input);
         }
         self.bytes += input.bytes();
         self.queue.push_back(input);
-        Ok(())
+        None
     }
 
     /// Takes what is next.
