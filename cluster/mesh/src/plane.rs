@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use peer::codec;
 use peer::control::{
-    Command, Duty, Entry, Feed, Fingerprint, Join, Map, MapSaid, Member, Reply, State,
+    Command, Duty, Entry, Feed, Fingerprint, Join, Map, MapSaid, Member, Reply, Seen, State,
 };
 use peer::{Frame, NodeId, NodeSaid, ShardId};
 
@@ -39,11 +39,14 @@ impl Plane {
         self.state.map().slot(shard).owner().is_some_and(|owner| self.is(owner, name))
     }
 
-    /// What a node with this version of the map is told. One that has none gets it whole: changes
-    /// do not say which cluster they are of, nor the key of its hashes.
-    pub fn since(&self, have: u64) -> Vec<MapSaid> {
+    /// What a node with this map is told. One that has none gets it whole: changes do not say which
+    /// cluster they are of, nor the key of its hashes.
+    pub fn since(&self, have: Seen) -> Vec<MapSaid> {
         let map = self.state.map();
-        if have == 0 && map.version > 0 {
+        if map.version == 0 {
+            return Vec::new();
+        }
+        if have.version == 0 {
             return vec![MapSaid::Whole(Box::new(map.clone()))];
         }
         self.feed.since(have, self.state.map())
@@ -69,7 +72,7 @@ impl StateMachine for Plane {
         true
     }
 
-    fn news(&self, have: u64) -> Option<Vec<u8>> {
+    fn news(&self, have: Seen) -> Option<Vec<u8>> {
         let said = self.since(have);
         if said.is_empty() {
             return None;
@@ -131,8 +134,8 @@ impl MapCopy {
 }
 
 impl Copied for MapCopy {
-    fn version(&self) -> u64 {
-        self.0.as_ref().map_or(0, |map| map.version)
+    fn seen(&self) -> Seen {
+        self.0.as_ref().map(Map::seen).unwrap_or_default()
     }
 
     fn take(&mut self, news: &[u8]) -> bool {
@@ -147,9 +150,9 @@ impl Copied for MapCopy {
             let Ok(Frame::Node { said: NodeSaid::Map(said), .. }) = codec::decode(&frame) else {
                 return false;
             };
-            let have = self.version();
+            let have = self.seen();
             let taken = match said {
-                MapSaid::Whole(map) if map.version >= have => {
+                MapSaid::Whole(map) if is_later(map.seen(), have) => {
                     self.0 = Some(*map);
                     true
                 }
@@ -162,6 +165,12 @@ impl Copied for MapCopy {
         }
         true
     }
+}
+
+/// Of one lineage the later version counts. Another lineage is that of a control plane that was
+/// made anew, or of the one before it, which no longer runs.
+fn is_later(said: Seen, have: Seen) -> bool {
+    said.lineage != have.lineage || said.version >= have.version
 }
 
 fn asked(command: Command, version: u8) -> Vec<u8> {
@@ -313,18 +322,18 @@ mod tests {
     fn copies_of_the_map_follow_by_deltas_or_as_a_whole_and_never_go_back() {
         let mut plane = Plane::default();
         let mut copy = MapCopy::default();
-        assert_eq!(plane.news(0), None);
+        assert_eq!(plane.news(Seen::default()), None);
         assert_eq!(apply(&mut plane, 1, init()), Reply::Done);
         assert_eq!(apply(&mut plane, 2, domain("first.example")), Reply::Done);
-        let early = plane.news(0).unwrap();
+        let early = plane.news(Seen::default()).unwrap();
         assert!(copy.take(&early));
         for (index, name) in (3..).zip(["a.example", "b.example", "c.example"]) {
             assert_eq!(apply(&mut plane, index, domain(name)), Reply::Done);
         }
-        assert!(copy.take(&plane.news(copy.version()).unwrap()));
-        assert_eq!(copy.version(), 4);
+        assert!(copy.take(&plane.news(copy.seen()).unwrap()));
+        assert_eq!(copy.seen().version, 4);
         assert_eq!(copy.map().map(|it| &it.domains), Some(&plane.state().map().domains));
-        assert_eq!(plane.news(copy.version()), None);
+        assert_eq!(plane.news(copy.seen()), None);
 
         // A replica that was restored has no deltas: the map comes whole.
         let mut restored = Plane::default();
@@ -332,17 +341,38 @@ mod tests {
         assert_eq!(restored.state(), plane.state());
         let mut late = MapCopy::default();
         assert!(late.take(&early));
-        assert!(late.take(&restored.news(late.version()).unwrap()));
+        assert!(late.take(&restored.news(late.seen()).unwrap()));
         assert_eq!(late.map(), Some(plane.state().map()));
         // One that lags says what is older.
         let mut behind = Plane::default();
         apply(&mut behind, 1, init());
         apply(&mut behind, 2, domain("first.example"));
-        assert!(!late.take(&behind.news(late.version()).unwrap()));
+        assert!(!late.take(&behind.news(late.seen()).unwrap()));
         assert_eq!(late.map(), Some(plane.state().map()));
         for cut in 1..early.len() {
             assert!(!MapCopy::default().take(&early[..cut]), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_copy_takes_the_map_of_a_control_plane_that_was_made_anew() {
+        let mut before = Plane::default();
+        apply(&mut before, 1, init());
+        for (index, name) in (2..).zip(["a.example", "b.example", "c.example"]) {
+            apply(&mut before, index, domain(name));
+        }
+        let mut copy = MapCopy::default();
+        assert!(copy.take(&before.news(copy.seen()).unwrap()));
+        let mut anew = Plane::default();
+        // Later by the clock, which goes into the log with the entry.
+        apply(&mut anew, 50, init());
+        apply(&mut anew, 51, domain("first.example"));
+        let news = anew.news(copy.seen()).unwrap();
+        assert!(copy.take(&news), "although it has a lower version");
+        assert_eq!(copy.map(), Some(anew.state().map()));
+        apply(&mut anew, 52, domain("second.example"));
+        assert!(copy.take(&anew.news(copy.seen()).unwrap()), "and goes on from there");
+        assert_eq!(copy.map(), Some(anew.state().map()));
     }
 
     fn caller(node: &str, roles: &str) -> Peer {

@@ -4,7 +4,8 @@
 
 mod plane;
 
-use peer::control::{Bound, Command, Fingerprint, Hold, Join, Move, Refusal, Reply, Standing};
+use peer::control::{Behind, Bound, Command, Feed, Fingerprint, Hold, Join, MapSaid, Move};
+use peer::control::{Refusal, Reply, Standing};
 use peer::control::{State, TextOf, TokenHash, voters};
 use peer::limits::{CLOCK_OFF_MAX_US, DOMAINS_MAX, FIRST_EPOCH_MAX, MOVING_MAX};
 use peer::limits::{SETTINGS_MAX, TOKEN_KEPT_US, TOKENS_KEPT_MAX, TOKENS_MAX};
@@ -551,6 +552,33 @@ fn domains_and_settings_are_set_and_bounded() {
     plane.done(set("s2".into(), None));
     plane.done(set("more".into(), Some("1")));
     assert_eq!(plane.map().settings.get("s1").map(|value| value.as_str()), Some("2"));
+}
+
+#[test]
+fn who_follows_takes_the_map_of_a_control_plane_that_was_made_anew() {
+    let mut before = Plane::new();
+    before.routers(2);
+    let mut copy = before.map().clone();
+    // Of the next there are fewer versions, or as many.
+    for routers in 0..3 {
+        let mut anew = Plane::again(NOW + 5_000_000);
+        anew.routers(routers);
+        while anew.map().version < copy.version && routers == 2 {
+            let name = format!("d{}", anew.map().version);
+            anew.done(Command::AddDomain { domain: name.into() });
+        }
+        assert!(anew.map().version <= copy.version);
+        let mut feed = Feed::default();
+        anew.deltas.iter().for_each(|delta| feed.push(delta.clone()));
+        for delta in &anew.deltas {
+            assert_eq!(copy.take(delta.clone()), Err(Behind), "of another lineage");
+        }
+        match &feed.since(copy.seen(), anew.map())[..] {
+            [MapSaid::Whole(map)] => assert!(**map == *anew.map()),
+            other => panic!("{} said", other.len()),
+        }
+        assert!(feed.since(anew.map().seen(), anew.map()).is_empty());
+    }
 }
 
 #[test]

@@ -244,7 +244,7 @@ impl World {
 
 /// The map of a node that has followed the feed.
 fn follow(mut map: Map, feed: &Feed, whole: &Map) -> Map {
-    for said in feed.since(map.version, whole) {
+    for said in feed.since(map.seen(), whole) {
         match said {
             MapSaid::Whole(whole) => map = *whole,
             MapSaid::Delta(delta) => map.take(delta).unwrap(),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use peer::codec::{BadFrame, VERSION};
 use peer::control::{
-    Attempt, Bound, Command, Entry, Move, Refusal, Reply, State, TextOf, TokenHash,
+    Attempt, Bound, Command, Entry, Hold, Move, Refusal, Reply, State, TextOf, TokenHash,
 };
 use peer::node::{ClusterId, Features, Roles, Versions};
 use peer::shard::HashKey;
@@ -151,6 +151,81 @@ fn snapshots_are_written_as_ever_and_read_as_ever() {
     let golden = hex::committed("log-v1/snapshot.hex", new);
     assert_eq!(state.encode(1), golden["state"]);
     assert_eq!(State::decode(&golden["state"]).as_ref(), Ok(&state));
+}
+
+/// A life of a cluster, with each command in it, and refusals.
+fn life() -> Vec<Vec<u8>> {
+    let mut plane = Plane::new();
+    let nodes = plane.routers(3);
+    let [edge, other] = ["edge-1", "edge-22"].map(|name| plane.join(name, Roles::EDGE, "b"));
+    plane.done(Command::AddDomain { domain: "capulet.example".into() });
+    plane.done(Command::AddDomain { domain: "montague.example".into() });
+    plane.done(Command::RemoveDomain { domain: "montague.example".into() });
+    plane.done(Command::Set { name: "name".into(), value: Some("value".into()) });
+    plane.done(Command::Set { name: "other".into(), value: Some("value".into()) });
+    plane.done(Command::Set { name: "other".into(), value: None });
+    let token = plane.token();
+    plane.done(Command::DropToken { token });
+    plane.now += 1_000_000;
+    // Hand-overs that end, that are aborted, and that lose an end.
+    plane.done(Command::Drain { number: nodes[0].number });
+    let moves = plane.state.next_moves();
+    plane.moves(Command::MoveBegin { moves: moves.clone() });
+    let under_way: Vec<Attempt> =
+        moves.iter().filter_map(|step| plane.map().attempt(step.shard)).collect();
+    plane.moves(Command::MoveEnd { moves: under_way[..10].to_vec() });
+    plane.moves(Command::MoveAbort { moves: under_way[10..20].to_vec() });
+    plane.moves(Command::MoveEnd { moves: under_way[10..20].to_vec() });
+    plane.done(Command::Undrain { number: nodes[0].number });
+    plane.done(Command::Rebalance);
+    plane.done(Command::Leave { node: edge });
+    plane.done(Command::Remove { number: edge.number });
+    plane.say(Command::Remove { number: other.number });
+    // A router that the store does not answer, one that dies, one that begins anew.
+    plane.done(Command::LeaseSeen { fresh: nodes[1..].to_vec() });
+    plane.done(Command::Release { node: nodes[0] });
+    let (shard, slot) =
+        plane.map().slots().find(|it| it.1.hold == Hold::Serving(nodes[1])).unwrap();
+    let regrant = Command::Regrant { shard, epoch: slot.epoch, node: nodes[1] };
+    plane.done(regrant.clone());
+    plane.say(regrant);
+    plane.done(Command::DeclareDead { node: nodes[2], by: vec![nodes[0], nodes[1]] });
+    plane.join("r0", Roles::ROUTER.with(Roles::CONTROL), "c");
+    plane.all_fresh();
+    plane.log.push(b"\x01\xff".to_vec());
+    plane.log
+}
+
+/// What `apply` decides is as much of the log as its bytes: a replica of the next release that
+/// replays it must come to the same state. A decision that is to be another waits for a gate.
+#[test]
+fn a_log_leads_to_the_state_that_it_always_led_to() {
+    let apply = |log: &[Vec<u8>]| {
+        let mut state = State::default();
+        for (index, entry) in (1..).zip(log) {
+            state.apply_bytes(index, entry);
+        }
+        state.hash().to_be_bytes().to_vec()
+    };
+    let log = life();
+    let lines =
+        (1..).zip(&log).map(|(index, entry): (u32, _)| (format!("{index:04}"), entry.clone()));
+    let hash = ("hash".to_owned(), apply(&log));
+    let mut golden = hex::committed("log-v1/replay.hex", lines.chain([hash]));
+    let hash = golden.remove("hash").unwrap();
+    let committed: Vec<Vec<u8>> = golden.into_values().collect();
+    assert_eq!(apply(&committed), hash, "another state than the replicas have that did apply it");
+    let kinds: BTreeSet<u8> =
+        committed.iter().filter_map(|entry| Entry::decode(entry).ok()).map(kind).collect();
+    assert_eq!(
+        kinds,
+        commands().into_iter().map(|(_, it)| kind(Entry { now: 0, command: it })).collect()
+    );
+}
+
+/// Which command it is: the byte behind version and clock.
+fn kind(entry: Entry) -> u8 {
+    Entry { now: 0, ..entry }.encode(VERSION)[2]
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use peer::control::Seen;
 use serde::{Deserialize, Serialize};
 
 use super::types::{Seat, decode, encode};
@@ -108,8 +109,8 @@ pub(super) enum Request {
     ProposeHere(Vec<u8>),
     /// Up to where one must have applied to see all that was committed; of the leader.
     ReadIndex,
-    /// What has changed since this version; waits until something has.
-    News(u64),
+    /// What has changed since this was seen; waits until something has.
+    News(Seen),
     /// How the replica stands.
     Status,
     /// Change who holds replicas; of the leader.
@@ -122,7 +123,9 @@ impl Request {
             Request::Propose(command) => [&[1], &command[..]].concat(),
             Request::ProposeHere(command) => [&[2], &command[..]].concat(),
             Request::ReadIndex => vec![3],
-            Request::News(have) => [&[4][..], &have.to_be_bytes()].concat(),
+            Request::News(Seen { lineage, version }) => {
+                [&[4][..], &lineage.to_be_bytes(), &version.to_be_bytes()].concat()
+            }
             Request::Status => vec![5],
             // A change of members is two numbers and two short texts: it can always be written.
             Request::Members(change) => [vec![6], encode(change).unwrap_or_default()].concat(),
@@ -135,7 +138,12 @@ impl Request {
             1 => Request::Propose(body.to_vec()),
             2 => Request::ProposeHere(body.to_vec()),
             3 => Request::ReadIndex,
-            4 => Request::News(u64::from_be_bytes(body.try_into().ok()?)),
+            4 => {
+                let (lineage, version) = body.split_first_chunk()?;
+                let lineage = u64::from_be_bytes(*lineage);
+                let version = u64::from_be_bytes(version.try_into().ok()?);
+                Request::News(Seen { lineage, version })
+            }
             5 => Request::Status,
             6 => Request::Members(decode(body)?),
             _ => return None,
@@ -183,7 +191,7 @@ mod tests {
             Request::Propose(b"x".to_vec()),
             Request::ProposeHere(Vec::new()),
             Request::ReadIndex,
-            Request::News(u64::MAX),
+            Request::News(Seen { lineage: 5, version: u64::MAX }),
             Request::Status,
             Request::Members(MemberChange::AddLearner(7, seat.clone())),
             Request::Members(MemberChange::Promote(7)),

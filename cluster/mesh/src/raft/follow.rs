@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use peer::control::Seen;
 use tokio::sync::watch;
 
 use super::control::{Answer, ControlError, Request, Status};
@@ -38,7 +39,7 @@ impl<C: Copied> fmt::Debug for Follower<C> {
 struct Following<C> {
     carrier: Arc<dyn Carrier>,
     copy: RwLock<C>,
-    version: watch::Sender<u64>,
+    seen: watch::Sender<Seen>,
     /// The replicas to ask, the one that answered last first.
     sources: RwLock<Vec<Seat>>,
 }
@@ -49,7 +50,7 @@ impl<C: Copied> Follower<C> {
         sources.iter().for_each(|seat| carrier.keep(seat));
         let inner = Arc::new(Following {
             carrier,
-            version: watch::Sender::new(copy.version()),
+            seen: watch::Sender::new(copy.seen()),
             copy: RwLock::new(copy),
             sources: RwLock::new(sources),
         });
@@ -81,9 +82,9 @@ impl<C: Copied> Follower<C> {
         look(&self.inner.copy.read())
     }
 
-    /// The version of the copy; changes with it.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.inner.version.subscribe()
+    /// Which copy it is; changes with it.
+    pub fn subscribe(&self) -> watch::Receiver<Seen> {
+        self.inner.seen.subscribe()
     }
 
     /// Has a command applied and gives the state machine's answer.
@@ -135,7 +136,7 @@ impl<C: Copied> Following<C> {
 
     /// One question and what comes of it. `None` if the source is of no use.
     async fn take_news(&self) -> Option<()> {
-        let have = self.copy.read().version();
+        let have = self.copy.read().seen();
         let news = self.ask(&Request::News(have), NEWS_WAIT + CONTROL_WITHIN).await.ok()?;
         if news.is_empty() {
             return Some(());
@@ -145,9 +146,9 @@ impl<C: Copied> Following<C> {
         if !copy.take(&news) {
             return None;
         }
-        let version = copy.version();
+        let seen = copy.seen();
         drop(copy);
-        self.version.send_if_modified(|it| std::mem::replace(it, version) != version);
+        self.seen.send_if_modified(|it| std::mem::replace(it, seen) != seen);
         Some(())
     }
 }

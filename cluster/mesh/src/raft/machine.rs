@@ -9,6 +9,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::{Mutex, RwLock};
+use peer::control::Seen;
 use tokio::sync::watch;
 
 use super::file::{Contents, Sealed};
@@ -31,7 +32,7 @@ pub trait StateMachine: Send + Sync + 'static {
     fn restore(&mut self, snapshot: &[u8]) -> bool;
     /// What a node without a replica is told that has seen `have`, if there is anything newer: what
     /// [`Copied::take`] reads. It may say less than the state holds: not every node may know all.
-    fn news(&self, have: u64) -> Option<Vec<u8>>;
+    fn news(&self, have: Seen) -> Option<Vec<u8>>;
     /// Whether a node without the control role may propose this. Those with the role may propose
     /// anything: they hold the log.
     fn may_propose(&self, caller: &Peer, asked: &[u8]) -> bool;
@@ -44,8 +45,8 @@ pub trait StateMachine: Send + Sync + 'static {
 
 /// What a node without a replica keeps of the state.
 pub trait Copied: Send + Sync + 'static {
-    /// What it has seen: handed to [`StateMachine::news`], 0 at first.
-    fn version(&self) -> u64;
+    /// What it has seen: handed to [`StateMachine::news`], nothing at first.
+    fn seen(&self) -> Seen;
     /// Takes news. False if they cannot be read, or are older than what it has.
     fn take(&mut self, news: &[u8]) -> bool;
 }

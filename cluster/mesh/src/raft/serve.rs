@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest, VoteResponse};
+use peer::control::Seen;
 use serde::Serialize;
 
 use super::control::{Answer, ControlError, Request};
@@ -116,7 +117,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// What has changed since `have`; if nothing has, what changes next, or nothing after a while.
-    async fn news(&self, have: u64) -> Vec<u8> {
+    async fn news(&self, have: Seen) -> Vec<u8> {
         let until = tokio::time::Instant::now() + NEWS_WAIT;
         let mut applied = self.subscribe();
         loop {

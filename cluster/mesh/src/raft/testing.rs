@@ -1,5 +1,7 @@
 //! A state machine that is easy to compare: it keeps its commands as lines.
 
+use peer::control::Seen;
+
 use super::{Copied, StateMachine};
 use crate::link::Peer;
 
@@ -32,7 +34,7 @@ impl StateMachine for Lines {
         (asked != b"unreadable").then_some(asked)
     }
 
-    fn news(&self, have: u64) -> Option<Vec<u8>> {
+    fn news(&self, Seen { version: have, .. }: Seen) -> Option<Vec<u8>> {
         let new = usize::try_from(have).ok().and_then(|have| self.0.get(have..));
         let Some(new) = new else { return Some(b"0\n".to_vec()) };
         (!new.is_empty()).then(|| format!("{have}\n{}", new.join("\n")).into_bytes())
@@ -40,8 +42,8 @@ impl StateMachine for Lines {
 }
 
 impl Copied for Lines {
-    fn version(&self) -> u64 {
-        self.0.len() as u64
+    fn seen(&self) -> Seen {
+        Seen { lineage: 1, version: self.0.len() as u64 }
     }
 
     fn take(&mut self, news: &[u8]) -> bool {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::BadFrame;
 use super::wire::{Out, Take, Wire, wire_enum, wire_struct};
 use crate::call::{AdminAsk, AdminRefusal, Call};
-use crate::control::{Change, Delta, Fingerprint, Hold, Map, MapSaid, Member, Slot, Standing};
+use crate::control::{
+    Change, Delta, Fingerprint, Hold, Map, MapSaid, Member, Seen, Slot, Standing,
+};
 use crate::credit::Grant;
 use crate::moving::{HandOver, HandOverRefusal};
 use crate::node::{
@@ -39,9 +41,10 @@ wire_enum!(MapSaid {
     0 => Ask { have },
     1 => Whole(map),
     2 => Delta(delta),
-    3 => Moved { version, shard, slot },
+    3 => Moved { seen, shard, slot },
 });
-wire_struct!(Delta { from, version, changes });
+wire_struct!(Seen { lineage, version });
+wire_struct!(Delta { lineage, from, version, changes });
 wire_enum!(Change {
     0 => Member(member),
     1 => Removed(number),
@@ -109,8 +112,10 @@ impl<Q: Wire, A: Wire> Wire for Call<Q, A> {
 /// Its members in a list, then one slot for each shard there is, then the rest.
 impl Wire for Map {
     fn put(&self, out: &mut Out<'_>) {
-        let Self { version, cluster, key, members, slots, domains, settings, gates } = self;
+        let Self { lineage, version, cluster, key, members, slots, domains, settings, gates } =
+            self;
         debug_assert_eq!(slots.len(), usize::from(SHARDS));
+        out.put(lineage);
         out.put(version);
         out.put(cluster);
         out.put(key);
@@ -123,9 +128,9 @@ impl Wire for Map {
     }
 
     fn take(from: &mut Take<'_>) -> Result<Self, BadFrame> {
-        let version = from.take()?;
+        let (lineage, version) = (from.take()?, from.take()?);
         let mut map = Map::new(from.take()?, from.take()?);
-        map.version = version;
+        (map.lineage, map.version) = (lineage, version);
         let members: Vec<Member> = from.take()?;
         map.members = members.into_iter().map(|member| (member.id.number, member)).collect();
         for shard in (0..SHARDS).map(ShardId) {

@@ -54,9 +54,21 @@ impl Slot {
     }
 }
 
+/// Which map it is: of which control plane, and how often that one has changed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Seen {
+    /// When the control plane was made, by the clock of its first leader. One that is made anew
+    /// has another: versions of the two have nothing to do with each other.
+    pub lineage: u64,
+    /// Counted up with each change; zero for no map at all.
+    pub version: u64,
+}
+
 /// What every node knows of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
+    /// When the control plane was made that made this map.
+    pub lineage: u64,
     /// Counted up with each change.
     pub version: u64,
     /// The cluster.
@@ -94,6 +106,8 @@ pub enum Change {
 /// The changes from one version of the map to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
+    /// Of the map that it changes.
+    pub lineage: u64,
     /// The version that it changes.
     pub from: u64,
     /// The version that comes of it.
@@ -105,10 +119,10 @@ pub struct Delta {
 /// What is said about the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapSaid {
-    /// To a control node: tell me what changes after this version; zero if I have none.
+    /// To a control node: tell me what changes after this.
     Ask {
-        /// The version that the asker has.
-        have: u64,
+        /// What the asker has.
+        have: Seen,
     },
     /// The whole map.
     Whole(Box<Map>),
@@ -117,8 +131,8 @@ pub enum MapSaid {
     /// To a node that sent a frame to an owner that is none: this is what is known here of the
     /// shard.
     Moved {
-        /// The version of the map in which it is so.
-        version: u64,
+        /// The map in which it is so.
+        seen: Seen,
         /// The shard.
         shard: ShardId,
         /// Who has it.
@@ -134,6 +148,7 @@ impl Map {
     /// An empty map of version zero.
     pub fn new(cluster: ClusterId, key: HashKey) -> Self {
         Self {
+            lineage: 0,
             version: 0,
             cluster,
             key,
@@ -143,6 +158,11 @@ impl Map {
             settings: BTreeMap::new(),
             gates: Features::default(),
         }
+    }
+
+    /// Which map it is.
+    pub fn seen(&self) -> Seen {
+        Seen { lineage: self.lineage, version: self.version }
     }
 
     /// A shard.
@@ -212,8 +232,12 @@ impl Map {
     /// Takes a delta. One that the map has already changes nothing.
     ///
     /// # Errors
-    /// [`Behind`], and nothing is changed: a delta before this one is missing.
+    /// [`Behind`], and nothing is changed: a delta before this one is missing, or it is of another
+    /// lineage.
     pub fn take(&mut self, delta: Delta) -> Result<(), Behind> {
+        if delta.lineage != self.lineage {
+            return Err(Behind);
+        }
         if delta.version <= self.version {
             return Ok(());
         }
@@ -246,12 +270,13 @@ impl Feed {
         }
     }
 
-    /// What a node with this version of the map is told: nothing, deltas in order, or the map.
-    pub fn since(&self, have: u64, map: &Map) -> Vec<MapSaid> {
-        if have == map.version {
+    /// What a node with this map is told: nothing, deltas in order, or the map.
+    pub fn since(&self, have: Seen, map: &Map) -> Vec<MapSaid> {
+        if have == map.seen() {
             return Vec::new();
         }
-        let first = self.deltas.iter().position(|delta| delta.from == have);
+        let is_next = |delta: &Delta| delta.lineage == have.lineage && delta.from == have.version;
+        let first = self.deltas.iter().position(is_next);
         match first {
             Some(first) => self.deltas.range(first..).cloned().map(MapSaid::Delta).collect(),
             None => vec![MapSaid::Whole(Box::new(map.clone()))],

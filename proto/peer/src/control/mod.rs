@@ -18,7 +18,7 @@ mod words;
 pub use command::{Applied, Attempt, Command, Join, Move, Reply, TokenHash};
 pub use duties::{Duties, Duty};
 pub use leases::Leases;
-pub use map::{Behind, Change, Delta, Feed, Hold, Map, MapSaid, Slot};
+pub use map::{Behind, Change, Delta, Feed, Hold, Map, MapSaid, Seen, Slot};
 pub use member::{Fingerprint, Member, Standing};
 pub use plan::voters;
 pub use refusal::{Bound, Refusal, TextOf};

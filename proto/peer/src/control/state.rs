@@ -162,7 +162,7 @@ impl State {
         let (from, changes) = (turn.from, turn.changes);
         let delta = (!changes.is_empty()).then(|| {
             self.map.version = from.saturating_add(1);
-            Delta { from, version: self.map.version, changes }
+            Delta { lineage: self.map.lineage, from, version: self.map.version, changes }
         });
         Applied { reply, delta }
     }
@@ -182,7 +182,7 @@ impl Turn<'_> {
         }
         match command {
             Command::Init { cluster, key, epochs_above } => {
-                self.init(cluster, key, epochs_above)?
+                self.init(cluster, key, epochs_above, now)?
             }
             Command::AddToken { token, roles, expires_us } => {
                 self.add_token(token, Token { roles, expires_us, used_by: None }, now)?;
@@ -241,7 +241,13 @@ impl Turn<'_> {
         self.changes.push(change);
     }
 
-    fn init(&mut self, cluster: ClusterId, key: HashKey, above: Epoch) -> Result<(), Refusal> {
+    fn init(
+        &mut self,
+        cluster: ClusterId,
+        key: HashKey,
+        above: Epoch,
+        now: u64,
+    ) -> Result<(), Refusal> {
         if self.state.initialised {
             return Err(Refusal::Initialised(self.state.map.cluster));
         }
@@ -249,7 +255,7 @@ impl Turn<'_> {
             return Err(Refusal::EpochTooHigh);
         }
         self.state.initialised = true;
-        self.state.map = Map::new(cluster, key);
+        self.state.map = Map { lineage: now, ..Map::new(cluster, key) };
         if above > Epoch(0) {
             let slot = Slot { hold: Hold::Free, epoch: above };
             let shards: Vec<ShardId> = self.state.map.slots().map(|(shard, _)| shard).collect();

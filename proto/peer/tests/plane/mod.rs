@@ -25,10 +25,15 @@ pub(crate) struct Plane {
 impl Plane {
     /// A cluster without nodes.
     pub(crate) fn new() -> Self {
+        Self::again(NOW)
+    }
+
+    /// One that is made at that time.
+    pub(crate) fn again(now: u64) -> Self {
         let mut plane = Self {
             state: State::default(),
             index: 0,
-            now: NOW,
+            now,
             log: Vec::new(),
             deltas: Vec::new(),
             tokens: 0,

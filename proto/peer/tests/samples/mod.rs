@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kv::{Batch, CommitError, Expect, Found, RangeRead, ReadError, Reads, Row, Rows};
 use peer::call::{AdminAsk, AdminRefusal, Call, StoreAnswer, StoreAsk};
 use peer::codec::Kind;
-use peer::control::{Change, Delta, Fingerprint, Hold, Map, MapSaid, Member, Slot, Standing};
+use peer::control::{Change, Delta, Fingerprint, Hold, Map, MapSaid, Member, Seen, Slot, Standing};
 use peer::credit::Grant;
 use peer::moving::{HandOver, HandOverRefusal};
 use peer::node::{ClusterId, Features, Roles, Versions};
@@ -283,13 +283,15 @@ fn maps() -> Vec<(&'static str, NodeSaid)> {
         Change::Gates(Features(5)),
     ];
     let mut map = Map::new(ClusterId(7), HashKey(1, 2));
-    map.take(Delta { from: 0, version: 99, changes: changes.clone() }).unwrap();
+    map.lineage = 1_700_000_000_000_000;
+    let lineage = map.lineage;
+    map.take(Delta { lineage, from: 0, version: 99, changes: changes.clone() }).unwrap();
     let shard = ShardId(1);
-    let moved = MapSaid::Moved { version: 99, shard, slot: map.slot(shard) };
+    let moved = MapSaid::Moved { seen: map.seen(), shard, slot: map.slot(shard) };
     [
-        ("ask", MapSaid::Ask { have: 98 }),
+        ("ask", MapSaid::Ask { have: Seen { lineage, version: 98 } }),
         ("whole", MapSaid::Whole(Box::new(map))),
-        ("delta", MapSaid::Delta(Delta { from: 98, version: 99, changes })),
+        ("delta", MapSaid::Delta(Delta { lineage, from: 98, version: 99, changes })),
         ("moved", moved),
     ]
     .map(|(name, said)| (name, NodeSaid::Map(said)))
