@@ -477,6 +477,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn duties_about_replicas_name_seats() {
+        let mut plane = Plane::default();
+        apply(&mut plane, 1, init());
+        let token = peer::control::TokenHash([1; 32]);
+        let roles = Roles::parse("control").unwrap().to_peer();
+        apply(&mut plane, 2, Command::AddToken { token, roles, expires_us: 2_000_000 });
+        let join = Join { token: Some(token), ..said("c1", "control", 5) };
+        apply(&mut plane, 3, Command::Join(Box::new(join)));
+        let map = plane.state().map();
+        let seat = Seat { node: "c1".into(), address: "192.0.2.9:5270".into() };
+        assert_eq!(control_nodes(map).first(), Some(&seat));
+        for (duty, change) in [
+            (Duty::AddReplica(1), Some(MemberChange::AddLearner(1, seat))),
+            (Duty::AddReplica(2), None),
+            (Duty::PromoteReplica(1), Some(MemberChange::Promote(1))),
+            (Duty::DemoteReplica(1), Some(MemberChange::Demote(1))),
+            (Duty::RemoveReplica(2), Some(MemberChange::Remove(2))),
+            (Duty::Propose(Command::GrantFree), None),
+        ] {
+            assert_eq!(member_change(map, &duty), change, "{duty:?}");
+        }
+    }
+
     /// A control node with a replica of its own, and one token.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_node_joins_through_the_control_plane_and_everyone_sees_it() {
