@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use peer::ConnId;
+use stream::Ask;
 use stream::c2s::C2s;
 
+use crate::admission::Pass;
 use crate::core::Core;
 use crate::driver::Times;
 use crate::edge::{Drain, Shared};
@@ -33,13 +35,15 @@ pub(crate) struct Berth {
     pub(crate) in_flight: u64,
     /// Whether it is counted as a session.
     pub(crate) is_session: bool,
+    /// Where it is on its way in.
+    pub(crate) pass: Pass,
     /// Whether it was looked at which core it belongs to.
     settled: bool,
     _place: Place,
 }
 
 impl Berth {
-    pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, place: Place, pass: Pass) -> Self {
         let (id, post) = shared.hub.register();
         shared.metrics.connections.add(1);
         Self {
@@ -49,9 +53,43 @@ impl Berth {
             flight: Flight::NONE,
             in_flight: 0,
             is_session: false,
+            pass,
             settled: false,
             _place: place,
         }
+    }
+
+    /// Whether it may be asked what the stream asks: a login that has begun goes on.
+    pub(crate) fn may_ask(&mut self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Challenge { .. } => self.shared.admission.lock().begins(&mut self.pass),
+            Ask::Verify { .. } | Ask::Bind { .. } | Ask::Resume { .. } => {
+                self.shared.admission.lock().asks(&mut self.pass);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// The owner has answered.
+    pub(crate) fn answered(&mut self) {
+        if self.pass.is_asking() {
+            self.shared.admission.lock().answered(&mut self.pass);
+        }
+    }
+
+    /// Counts it as a session, or no more.
+    pub(crate) fn set_session(&mut self, is_session: bool) {
+        let metrics = &self.shared.metrics;
+        match (self.is_session, is_session) {
+            (false, true) => {
+                metrics.sessions.add(1);
+                self.shared.admission.lock().leaves(&mut self.pass);
+            }
+            (true, false) => metrics.sessions.sub(1),
+            _ => {}
+        }
+        self.is_session = is_session;
     }
 
     /// The core to which a connection on core `here` should go. Says so once.
@@ -76,6 +114,7 @@ impl Drop for Berth {
         if std::thread::panicking() {
             shared.metrics.panics.add(1);
         }
+        shared.admission.lock().leaves(&mut self.pass);
         shared.hub.leave(self.id.slot, &self.post, shared.now_us());
         shared.metrics.connections.sub(1);
     }

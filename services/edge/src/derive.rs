@@ -1,6 +1,7 @@
 //! PBKDF2 for PLAIN on threads of its own, so that logins never stand in the way of sockets.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -25,6 +26,7 @@ pub(crate) struct Job {
 /// The threads, which end when this is dropped.
 pub(crate) struct Derivers {
     jobs: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Derivers {
@@ -39,29 +41,40 @@ impl Derivers {
     /// # Errors
     /// Where the system has no more threads.
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        let (jobs, waiting) = sync_channel(DERIVATIONS_WAITING_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let (jobs, queue) = sync_channel(DERIVATIONS_WAITING_MAX);
+        let (queue, waiting) = (Arc::new(Mutex::new(queue)), Arc::new(AtomicUsize::new(0)));
         for number in 0..threads.max(1) {
-            let waiting = Arc::clone(&waiting);
+            let (queue, waiting) = (Arc::clone(&queue), Arc::clone(&waiting));
             thread::Builder::new()
                 .name(format!("edge-derive-{number}"))
-                .spawn(move || work(&waiting))?;
+                .spawn(move || work(&queue, &waiting))?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, waiting })
+    }
+
+    /// How many jobs no thread has taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Takes a job, or gives it back when too many wait.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        // Before it is there: a thread may take it at once.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(job).map_err(|error| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+            }
         })
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>) {
+fn work(queue: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
     loop {
         // The lock is held while waiting: whoever has it takes the next job.
-        let Ok(job) = waiting.lock().recv() else { return };
+        let Ok(job) = queue.lock().recv() else { return };
+        waiting.fetch_sub(1, Ordering::Relaxed);
         if job.post.strong_count() == 0 {
             continue;
         }
@@ -125,6 +138,7 @@ mod tests {
         let taken =
             (0..10_000).take_while(|_| derivers.submit(job(&post, 1_000_000)).is_ok()).count();
         assert!((DERIVATIONS_WAITING_MAX..=DERIVATIONS_WAITING_MAX + 1).contains(&taken));
+        assert_eq!(derivers.waiting(), DERIVATIONS_WAITING_MAX);
         // Who has left is not worked for: at a second each, this would not end otherwise.
         drop(post);
         let post = self::post();
@@ -133,5 +147,6 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         assert!(answer(&post).is_some());
+        assert_eq!(derivers.waiting(), 0);
     }
 }

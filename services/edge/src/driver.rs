@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use xmpp::error::StreamCondition;
 
+use crate::admission::Pass;
 use crate::berth::{Berth, Live, Voyage};
 use crate::buffers::Buffers;
 use crate::core::Core;
@@ -90,9 +91,9 @@ impl Connection {
         core: Rc<Core>,
         socket: TcpStream,
         entry: Entry,
-        place: Place,
+        (place, pass): (Place, Pass),
     ) -> Option<Self> {
-        let berth = Berth::new(Arc::clone(&core.shared), place);
+        let berth = Berth::new(Arc::clone(&core.shared), place, pass);
         if let Some(bell) = core.shared.drain.bell() {
             // It may have rung before there was anybody to hear it.
             berth.post.inbox.ring(bell);
@@ -216,6 +217,7 @@ impl Connection {
                     self.berth.shared.metrics.stanzas_out.add(1);
                 }
                 if let Some(answer) = owner::answer(frame) {
+                    self.berth.answered();
                     stream.handle_answer(answer, &mut buffers.text);
                 }
             }
@@ -276,6 +278,7 @@ impl Connection {
             true => metrics.tls_resumed.add(1),
             false => metrics.tls_full.add(1),
         }
+        self.berth.pass.has_tls(established.resumed);
         let info =
             TlsInfo { tls_exporter: established.exporter, server_end_point: established.end_point };
         match &mut self.stream {
@@ -311,7 +314,7 @@ impl Connection {
                         self.phase = Phase::Over;
                     }
                 }
-                Output::Ask(ask) => self.ask(ask),
+                Output::Ask(ask) => self.ask(ask, buffers),
                 Output::Derive { password, salt, iterations, hash } => {
                     let post = Arc::downgrade(&self.berth.post);
                     self.derive(Job { password, salt, iterations, hash, post }, buffers);
@@ -326,7 +329,16 @@ impl Connection {
         self.count();
     }
 
-    fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: Ask, buffers: &mut Buffers) {
+        if !self.berth.may_ask(&ask) {
+            self.berth.shared.metrics.refused_logins.add(1);
+            if let Some(stream) = &mut self.stream {
+                // Not a failed login: the password may be right, and trying again at once is wrong.
+                let condition = StreamCondition::ResourceConstraint;
+                stream.handle_shutdown(condition, &mut buffers.text);
+            }
+            return;
+        }
         let shared = &self.berth.shared;
         if matches!(ask, Ask::Stanza { .. } | Ask::Judged { .. }) {
             shared.metrics.stanzas_in.add(1);
@@ -355,13 +367,7 @@ impl Connection {
             metrics.in_flight_bytes.sub(self.berth.in_flight);
             self.berth.in_flight = in_flight;
         }
-        let is_session = self.stream.as_ref().is_some_and(C2s::is_established);
-        match (self.berth.is_session, is_session) {
-            (false, true) => drop(metrics.sessions.add(1)),
-            (true, false) => metrics.sessions.sub(1),
-            _ => {}
-        }
-        self.berth.is_session = is_session;
+        self.berth.set_session(self.stream.as_ref().is_some_and(C2s::is_established));
     }
 
     /// Writes what there is. Returns whether that made room for something.
@@ -567,8 +573,8 @@ pub(crate) async fn welcome(core: Rc<Core>) {
 
 /// Accepts and admits: what a listener does with one socket.
 pub(crate) fn admit(core: &Rc<Core>, socket: TcpStream, from: IpAddr, entry: Entry) {
-    let Some(place) = core.shared.admit(from, core.now_us()) else { return };
-    if let Some(connection) = Connection::new(Rc::clone(core), socket, entry, place) {
+    let Some(admitted) = core.shared.admit(from, core.now_us()) else { return };
+    if let Some(connection) = Connection::new(Rc::clone(core), socket, entry, admitted) {
         spawn_local(Drive(Some(connection)));
     }
 }

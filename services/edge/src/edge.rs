@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use peer::shard::HashKey;
 use peer::{NodeId, ShardId, Uplink};
 
+use crate::admission::{Admission, Pass};
 use crate::berth::{Dock, Voyage};
 use crate::core;
 use crate::derive::Derivers;
 use crate::handoff::HandOff;
 use crate::hub::Hub;
 use crate::inbox::Ring;
-use crate::limits::RESERVED_FILES;
+use crate::limits::{LOGINS_MAX, RESERVED_FILES};
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::sources::{Place, SourceLimits, SourceRefusal, Sources};
@@ -52,6 +53,8 @@ pub struct Limits {
     pub handshake_us: u64,
     /// Threads that derive keys for PLAIN.
     pub derive_threads: usize,
+    /// Questions of logins that may wait for their owners before no login begins.
+    pub logins_max: u64,
 }
 
 impl Default for Limits {
@@ -63,6 +66,7 @@ impl Default for Limits {
             handshake_us: 60_000_000,
             derive_threads: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().div_ceil(4)),
+            logins_max: LOGINS_MAX,
         }
     }
 }
@@ -91,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) derivers: Derivers,
+    pub(crate) admission: Mutex<Admission>,
     pub(crate) drain: Draining,
     /// By core: where connections arrive that another core accepted.
     pub(crate) docks: Vec<Dock>,
@@ -163,6 +168,10 @@ impl Edge {
             hub: Arc::clone(&hub),
             metrics,
             derivers: Derivers::start(config.limits.derive_threads)?,
+            admission: Mutex::new(Admission::new(
+                config.limits.connections_max,
+                config.limits.logins_max,
+            )),
             drain: Draining::default(),
             sources: Arc::new(Sources::new(config.limits.source, config.limits.connections_max)),
             docks: (0..config.cores).map(|_| Dock::new()).collect(),
@@ -234,7 +243,7 @@ impl Edge {
 
 impl Shared {
     /// Counts a connection from this address, or refuses it.
-    pub(crate) fn admit(&self, from: IpAddr, now_us: u64) -> Option<Place> {
+    pub(crate) fn admit(&self, from: IpAddr, now_us: u64) -> Option<(Place, Pass)> {
         let metrics = &self.metrics;
         if self.drain.state() != Drain::Serving {
             return None;
@@ -243,20 +252,23 @@ impl Shared {
             metrics.refused_full.add(1);
             return None;
         }
-        match self.sources.admit(from, now_us) {
-            Ok(place) => {
-                metrics.accepted.add(1);
-                Some(place)
-            }
+        let place = match self.sources.admit(from, now_us) {
+            Ok(place) => place,
             Err(SourceRefusal::TooMany) => {
                 metrics.refused_source_count.add(1);
-                None
+                return None;
             }
             Err(SourceRefusal::TooFast) => {
                 metrics.refused_source_rate.add(1);
-                None
+                return None;
             }
-        }
+        };
+        let Some(pass) = self.admission.lock().arrives(self.derivers.waiting()) else {
+            metrics.refused_busy.add(1);
+            return None;
+        };
+        metrics.accepted.add(1);
+        Some((place, pass))
     }
 
     /// Microseconds since the edge started.

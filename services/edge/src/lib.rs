@@ -9,6 +9,7 @@
 //! Each core has its listeners, its timer wheel, its buffers and its connections; a connection is
 //! one task and owns no buffer at rest.
 
+mod admission;
 mod berth;
 mod buffers;
 mod core;

@@ -81,6 +81,27 @@ pub const QUIET_US: u64 = 1_000_000;
 /// Passwords that may wait for a CPU: at 5 ms each, half a second.
 pub const DERIVATIONS_WAITING_MAX: usize = 100;
 
+/// So many passwords that wait for a CPU make the node busy: new connections are let in only as far
+/// as sessions may be resumed there. Below the limit, so that logins that have begun find room.
+pub const DERIVATIONS_BUSY: usize = 75;
+
+const _: () = assert!(DERIVATIONS_BUSY < DERIVATIONS_WAITING_MAX);
+
+/// Questions of logins that wait for their owners, on a node: what one core answers in a second
+/// (2,800 logins, three questions each). Clients wait longer than that; whoever comes beyond it
+/// would wait so long that it gives up and comes again, and what was done for it is lost.
+pub const LOGINS_MAX: u64 = 8192;
+
+/// One of so many of these is for clients that have been here before: they have sessions to resume,
+/// which costs less than a new one and ends what others wait for.
+pub const RETURNING_SHARE: u64 = 4;
+
+const _: () = assert!(LOGINS_MAX / RETURNING_SHARE > 0);
+
+/// Connections without a session that a node always has room for, however few connections it may
+/// have.
+pub const ARRIVING_MIN: u64 = 256;
+
 /// Connections in the kernel's queue of one listener.
 pub const BACKLOG: i32 = 1024;
 

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub refused_source_rate: Counter,
     /// Sockets closed at once: the node is full.
     pub refused_full: Counter,
+    /// Sockets closed at once: too many are on their way in.
+    pub refused_busy: Counter,
+    /// Logins that were not begun: too many wait for an answer.
+    pub refused_logins: Counter,
     /// Calls of `accept` that failed.
     pub accept_errors: Counter,
     /// TLS handshakes done, without and with a ticket.

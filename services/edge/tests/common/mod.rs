@@ -42,6 +42,8 @@ pub(crate) struct Owner {
     /// In a cluster: the epoch of the present owner, and what all of them were told.
     epoch: AtomicU64,
     pub(crate) told: Mutex<Vec<Told>>,
+    /// Whether nothing is answered.
+    pub(crate) silent: AtomicBool,
     /// What a session is given in the moment in which it is bound.
     pub(crate) waiting: Mutex<Vec<Stanza>>,
     /// The core on which it runs.
@@ -79,7 +81,17 @@ impl Owner {
         self.said.lock().expect("said").iter().filter(|frame| wanted(frame)).count()
     }
 
+    /// Answers what was asked in silence.
+    pub(crate) fn speaks_again(&self) {
+        self.silent.store(false, Ordering::SeqCst);
+        let asked = std::mem::take(&mut *self.said.lock().expect("said"));
+        asked.iter().for_each(|frame| self.answer(frame));
+    }
+
     fn answer(&self, frame: &Up) {
+        if self.silent.load(Ordering::SeqCst) {
+            return;
+        }
         match frame {
             Up::Challenge { conn, .. } => {
                 let salt = bytes::Bytes::from_static(SALT);
@@ -263,6 +275,15 @@ impl Node {
     pub(crate) fn tls(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
         let socket = connect(self.direct);
         Client::new(self.wrap(socket))
+    }
+
+    /// The same for a client that has never been here.
+    pub(crate) fn tls_anew(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let mut config = ClientConfig::clone(&self.client);
+        config.resumption = rustls::client::Resumption::disabled();
+        let conn = ClientConnection::new(Arc::new(config), name).expect("a client");
+        Client::new(StreamOwned::new(conn, connect(self.direct)))
     }
 
     pub(crate) fn wrap(&self, socket: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
