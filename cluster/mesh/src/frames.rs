@@ -1,14 +1,14 @@
-//! Frames of `peer` as links carry them: which lane, and whether they need room at the other end.
+//! Frames of `peer` as channels carry them: which lane, and from whom.
 
 use bytes::Bytes;
-use peer::call::Call;
 use peer::codec::{self, BadFrame, LENGTH_BYTES, TooLarge};
-use peer::{Between, NodeSaid, Owner, Place};
+use peer::{NodeId, Owner, Place};
 
 use crate::link::CONTROL;
 use crate::{Class, Frame};
 
-/// A frame for a link to a node that reads this version.
+/// A frame for a node that reads this version. All go as work: two classes in one lane have no
+/// common order, and channels bound what waits.
 ///
 /// # Errors
 /// The frame is longer than a frame may be.
@@ -17,15 +17,25 @@ pub fn pack(frame: &peer::Frame, version: u8) -> Result<Frame, TooLarge> {
     codec::encode(frame, version, &mut bytes)?;
     // The link writes a length of its own.
     let body = Bytes::from(bytes).slice(LENGTH_BYTES..);
-    Ok(Frame { class: class(frame), shard: lane(frame), body })
+    Ok(Frame { class: Class::Work, shard: lane(frame), body })
 }
 
 /// The frame that a link brought.
 ///
 /// # Errors
 /// It is none: the link is to be closed.
-pub fn unpack(frame: &Frame) -> Result<peer::Frame, BadFrame> {
-    codec::decode(&frame.body)
+pub fn unpack(body: &Bytes) -> Result<peer::Frame, BadFrame> {
+    codec::decode(body)
+}
+
+/// Whether a frame may come from this process: it speaks for itself and its connections only. Who
+/// owns a shard is for the receiver's epochs to judge.
+pub fn is_from(frame: &peer::Frame, process: NodeId) -> bool {
+    match frame.source() {
+        Place::Node(node) => node == process,
+        Place::Conn(conn) => conn.edge == process,
+        Place::Owner(_) => true,
+    }
 }
 
 /// What keeps its order: frames for the owner of a shard by that shard, frames for a connection by
@@ -38,43 +48,48 @@ fn lane(frame: &peer::Frame) -> u16 {
     owner(frame.target()).or_else(|| owner(frame.source())).unwrap_or(CONTROL)
 }
 
-/// Answers and confirmations have room reserved, for they end work that was admitted. All else asks
-/// for room: a delivery too, which its owner keeps until there is some.
-fn class(frame: &peer::Frame) -> Class {
-    let reserved = match frame {
-        peer::Frame::Between(said) => !matches!(said, Between::Pass(_)),
-        peer::Frame::Complete(_) | peer::Frame::HandOver { .. } => true,
-        peer::Frame::Up { .. } | peer::Frame::Down { .. } | peer::Frame::Page { .. } => false,
-        peer::Frame::Node { said, .. } => match said {
-            NodeSaid::Link(_) | NodeSaid::Map(_) | NodeSaid::Credit(_) => true,
-            NodeSaid::Admin(call) => matches!(call, Call::Answer { .. }),
-            NodeSaid::Store(call) => matches!(call, Call::Answer { .. }),
-            NodeSaid::Raft(call) => matches!(call, Call::Answer { .. }),
-        },
-    };
-    if reserved { Class::Reserved } else { Class::Work }
-}
-
 #[cfg(test)]
 mod tests {
-    use peer::{Complete, Epoch, NodeId, ShardId};
+    use peer::call::Call;
+    use peer::{Complete, Epoch, NodeSaid, SessionId, ShardId, Up};
 
     use super::*;
 
+    fn node(number: u32) -> NodeId {
+        NodeId { number, incarnation: 1 }
+    }
+
     #[test]
-    fn frames_pass_a_link_on_the_lane_of_their_shard() {
-        let node = |number| NodeId { number, incarnation: 1 };
-        let complete = Complete { edge: node(3), shard: ShardId(77), epoch: Epoch(5) };
-        let frame = peer::Frame::Complete(complete);
-        let packed = pack(&frame, codec::VERSION).unwrap();
-        assert_eq!((packed.class, packed.shard), (Class::Reserved, 77));
-        assert_eq!(unpack(&packed), Ok(frame));
+    fn frames_of_one_shard_are_one_order() {
+        let owner = Owner { shard: ShardId(77), epoch: Epoch(5) };
+        let account = "juliet@a.example".parse().unwrap();
+        let said = Up::Taken { account, session: SessionId(1), attachment: 1, number: 5 };
+        let frames = [
+            peer::Frame::Up { edge: node(3), owner, said },
+            peer::Frame::Complete(Complete { edge: node(3), shard: owner.shard, epoch: Epoch(5) }),
+        ];
+        for frame in frames {
+            let packed = pack(&frame, codec::VERSION).unwrap();
+            assert_eq!((packed.class, packed.shard), (Class::Work, 77), "{frame:?}");
+            assert_eq!(unpack(&packed.body), Ok(frame));
+            assert!(unpack(&packed.body.slice(1..)).is_err());
+        }
         let said = NodeSaid::Raft(Call::Ask { call: 1, ask: Bytes::from_static(b"x") });
         let frame = peer::Frame::Node { source: node(1), target: node(2), said };
         let packed = pack(&frame, codec::VERSION).unwrap();
         assert_eq!((packed.class, packed.shard), (Class::Work, CONTROL));
-        assert_eq!(unpack(&packed), Ok(frame));
-        let cut = Frame { body: packed.body.slice(1..), ..packed };
-        assert!(unpack(&cut).is_err());
+    }
+
+    #[test]
+    fn a_process_speaks_for_itself_only() {
+        let of =
+            |edge| peer::Frame::Complete(Complete { edge, shard: ShardId(77), epoch: Epoch(5) });
+        assert!(is_from(&of(node(3)), node(3)));
+        assert!(!is_from(&of(node(4)), node(3)));
+        let before = NodeId { incarnation: 0, ..node(3) };
+        assert!(!is_from(&of(before), node(3)));
+        let said = NodeSaid::Credit(Vec::new());
+        let frame = peer::Frame::Node { source: node(1), target: node(3), said };
+        assert!(is_from(&frame, node(1)) && !is_from(&frame, node(3)));
     }
 }
