@@ -8,6 +8,7 @@
 //! - [`authority`] and [`identity`] say who a node is; [`join`] is how it comes to be one.
 //! - [`raft`] keeps the control plane's log, votes and snapshots, and runs the state machine that
 //!   it is given. It is the only place that names the Raft library.
+//! - [`known`] says whom the map knows, for those who link and those who speak.
 //! - [`plane`] gives it the state machine of `peer`, and [`frames`] puts the frames of `peer` on
 //!   links.
 
@@ -17,6 +18,7 @@ pub mod channel;
 pub mod frames;
 pub mod identity;
 pub mod join;
+pub mod known;
 pub mod limits;
 pub mod link;
 mod octets;
@@ -26,7 +28,7 @@ pub mod raft;
 pub use authority::{Authority, CertificateError, Credentials, NodeKey};
 pub use channel::{ChannelError, Channels, Receiver};
 pub use identity::{ClusterId, Identity, NodeName, Role, Roles};
-pub use link::{Class, Frame, Handler, Link, LinkError, Mesh, Refusal};
+pub use link::{Class, Frame, Handler, Judge, Link, LinkError, Mesh, Refusal};
 
 #[cfg(test)]
 mod testing;

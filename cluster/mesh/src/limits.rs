@@ -29,6 +29,12 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 /// Calls that one link may have open in each direction.
 pub const CALLS_MAX: usize = 128;
 
+/// Of these, calls between replicas: others cannot take the room that an election needs.
+pub const RAFT_CALLS_MAX: usize = 32;
+
+/// Addresses that are tried of those that one name stands for.
+pub const ADDRESSES_MAX: usize = 4;
+
 /// Bytes of one call's request or answer: a snapshot of the control plane is the largest.
 pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -132,6 +138,7 @@ const _: () = assert!(WORK_BYTES_MAX <= RESERVED_BYTES_MAX);
 const _: () = assert!(KEEP_ALIVE.as_millis() * 3 <= SUSPICION.as_millis());
 const _: () = assert!(SUSPICION.as_millis() < LINK_SILENCE.as_millis());
 const _: () = assert!(TICK.as_millis() * 2 <= KEEP_ALIVE.as_millis());
+const _: () = assert!(RAFT_CALLS_MAX * 2 <= CALLS_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX * 2 <= RECORD_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + 2 * COMMAND_BYTES_MAX <= CALL_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_BYTES_MAX + COMMAND_BYTES_MAX <= CALL_BYTES_MAX);

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::authority::key_fingerprint;
 use crate::link::{CallRefusal, Peer, Service};
 use crate::{Authority, Credentials, Mesh, NodeKey, NodeName};
 
 /// How long a control node is asked.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Answers a call of [`Service::Certificate`]: a certificate for the identity that the caller has
-/// proved, and no other.
+/// Answers a call of [`Service::Certificate`]: a certificate for the identity and the key that the
+/// caller has proved, and no other. The control plane knows the node by that key.
 ///
 /// # Errors
-/// The request cannot be read or signed.
+/// The request cannot be read or signed, or is for another key.
 pub fn issue_renewal(
     authority: &Authority,
     peer: &Peer,
@@ -22,7 +23,11 @@ pub fn issue_renewal(
     now: Duration,
 ) -> Result<Bytes, CallRefusal> {
     let made = authority.issue(request, &peer.identity, now);
-    made.map(|it| Bytes::from(it.to_vec())).map_err(|_| CallRefusal::Malformed)
+    let made = made.map_err(|_| CallRefusal::Malformed)?;
+    if key_fingerprint(&made) != Ok(peer.key) {
+        return Err(CallRefusal::NotAllowed);
+    }
+    Ok(Bytes::from(made.to_vec()))
 }
 
 /// Asks these control nodes in turn for the next certificate, and uses it for new links from now

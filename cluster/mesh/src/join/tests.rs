@@ -205,3 +205,23 @@ async fn certificates_are_renewed_while_links_stand() {
     until("its end", || edge.links().is_empty()).await;
     edge.dial(control.address().unwrap(), None).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_certificate_is_renewed_for_the_key_of_the_link_only() {
+    let maker = Maker::new(9);
+    let (credentials, c1) = (maker.credentials("e1", "edge"), maker.credentials("c1", "control"));
+    let address = crate::testing::LOCALHOST.parse().unwrap();
+    let office = Arc::new(Office(maker));
+    let control = Mesh::start(c1, address, Settings::default(), office).unwrap();
+    let own = NodeKey::open(credentials.key()).unwrap().request().unwrap();
+    let other = NodeKey::create().unwrap().request().unwrap();
+    let (edge, _) = start(credentials, Settings::default());
+    let link = edge.dial(control.address().unwrap(), None).await.unwrap();
+    let ask = async |request: Vec<u8>| {
+        link.call(Service::Certificate, Bytes::from(request), Duration::from_secs(5)).await
+    };
+    let refused = |why| Err(crate::link::CallError::Refused(why));
+    assert!(ask(own.to_vec()).await.is_ok());
+    assert_eq!(ask(other.to_vec()).await, refused(CallRefusal::NotAllowed));
+    assert_eq!(ask(b"no request".to_vec()).await, refused(CallRefusal::Malformed));
+}

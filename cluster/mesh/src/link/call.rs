@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
+use tokio::sync::Semaphore;
 
 use super::Link;
 use super::refusal::LinkError;
-use crate::limits::{CALL_BYTES_MAX, CALL_READ};
+use crate::identity::{Role, Roles};
+use crate::limits::{
+    CALL_BYTES_MAX, CALL_READ, CALLS_MAX, COMMAND_BYTES_MAX, JOIN_BYTES_MAX, RAFT_CALLS_MAX,
+};
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +38,47 @@ impl Service {
 
     fn code(self) -> u8 {
         1 + self as u8
+    }
+
+    /// Whether nodes with these roles may ask for this at all. Judged before anything else of a
+    /// call is read; what is asked is for the handler to judge.
+    fn is_for(self, roles: Roles) -> bool {
+        match self {
+            Service::Raft => roles.has(Role::Control),
+            Service::Store => roles.has(Role::Router),
+            Service::Control | Service::Certificate | Service::Shard => true,
+        }
+    }
+
+    /// Bytes of a request.
+    fn request_bytes_max(self) -> usize {
+        match self {
+            Service::Raft | Service::Store | Service::Shard => CALL_BYTES_MAX,
+            // One command, and what frames it.
+            Service::Control => COMMAND_BYTES_MAX + JOIN_BYTES_MAX,
+            Service::Certificate => JOIN_BYTES_MAX,
+        }
+    }
+}
+
+/// How many calls a link has open: those between replicas and all others, each with room of its
+/// own, so that none of the others makes an election wait.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    raft: Semaphore,
+    others: Semaphore,
+}
+
+impl Default for Rooms {
+    fn default() -> Rooms {
+        let others = Semaphore::new(CALLS_MAX - RAFT_CALLS_MAX);
+        Rooms { raft: Semaphore::new(RAFT_CALLS_MAX), others }
+    }
+}
+
+impl Rooms {
+    fn of(&self, service: Service) -> &Semaphore {
+        if service == Service::Raft { &self.raft } else { &self.others }
     }
 }
 
@@ -119,7 +164,7 @@ impl Link {
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        if body.len() >= CALL_BYTES_MAX {
+        if body.len() > service.request_bytes_max() {
             return Err(CallError::TooLong);
         }
         let asked = tokio::time::timeout(within, self.ask(service, body)).await;
@@ -127,12 +172,15 @@ impl Link {
     }
 
     async fn ask(&self, service: Service, body: Bytes) -> Result<Bytes, CallError> {
+        let room = self.inner.calls.of(service).acquire().await;
+        let _room = room.map_err(|_| CallError::NoLink)?;
         let opened = self.inner.connection.open_bi().await;
         let (mut send, mut receive) = opened.map_err(|_| CallError::NoLink)?;
-        let lost = |_| CallError::Lost;
         let mut pieces = [Bytes::copy_from_slice(&[service.code()]), body];
-        send.write_all_chunks(&mut pieces).await.map_err(lost)?;
-        send.finish().map_err(|_| CallError::Lost)?;
+        // Who refuses a call reads no more of it, and has said why.
+        if send.write_all_chunks(&mut pieces).await.is_ok() {
+            let _ = send.finish();
+        }
         let answer = receive.read_to_end(CALL_BYTES_MAX).await.map_err(|_| CallError::Lost)?;
         let mut answer = Bytes::from(answer);
         match answer.split_to(answer.len().min(1)).first() {
@@ -154,25 +202,23 @@ pub(super) async fn accept(link: Link) {
 }
 
 async fn answer(link: Link, mut send: SendStream, mut receive: RecvStream) {
-    let read = tokio::time::timeout(CALL_READ, receive.read_to_end(CALL_BYTES_MAX)).await;
-    let Ok(Ok(request)) = read else {
-        // Too long, too slow, or the caller has given up.
-        let _ = send.reset(LinkError::Broken.code().into());
-        return;
-    };
-    let mut request = Bytes::from(request);
-    let code = request.split_to(request.len().min(1)).first().copied();
-    let service = Service::ALL.into_iter().find(|it| Some(it.code()) == code);
-    let answer = match service {
-        Some(service) => {
-            let handling = link.inner.handler.call(&link.inner.peer, service, request);
+    let peer = &link.inner.peer;
+    let asked = tokio::time::timeout(CALL_READ, read(&mut receive, peer.identity.roles)).await;
+    let answer = match asked.ok().flatten() {
+        Some(Ok((service, request))) => {
+            let handling = link.inner.handler.call(peer, service, request);
             tokio::select! {
                 answer = handling => answer,
                 // The caller has given up, or is gone: nobody reads the answer.
                 _ = send.stopped() => return,
             }
         }
-        None => Err(CallRefusal::NoService),
+        Some(Err(refusal)) => Err(refusal),
+        None => {
+            // Too long, too slow, or the caller has given up.
+            let _ = send.reset(LinkError::Broken.code().into());
+            return;
+        }
     };
     let (code, body) = match answer {
         Ok(body) => (0, body),
@@ -182,6 +228,22 @@ async fn answer(link: Link, mut send: SendStream, mut receive: RecvStream) {
     if send.write_all_chunks(&mut pieces).await.is_ok() {
         let _ = send.finish();
     }
+}
+
+/// Reads what the call is for, and the rest of it if the caller may ask for that.
+async fn read(
+    receive: &mut RecvStream,
+    roles: Roles,
+) -> Option<Result<(Service, Bytes), CallRefusal>> {
+    let mut code = [0];
+    receive.read_exact(&mut code).await.ok()?;
+    let service = Service::ALL.into_iter().find(|it| it.code() == code[0]);
+    let Some(service) = service else { return Some(Err(CallRefusal::NoService)) };
+    if !service.is_for(roles) {
+        return Some(Err(CallRefusal::NotAllowed));
+    }
+    let body = receive.read_to_end(service.request_bytes_max()).await.ok()?;
+    Some(Ok((service, Bytes::from(body))))
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ use super::hello::Hello;
 use super::outbox::{Intake, Outbox};
 use super::refusal::{LinkError, Refusal};
 use super::settle::{Claim, replaces};
-use super::{CallError, Handler, Inner, Link, Outgoing, Peer, Service, Settings, lanes, tls};
+use super::{
+    CallError, Handler, Inner, Judge, Link, Outgoing, Peer, Service, Settings, call, lanes, tls,
+};
 use crate::authority::Credentials;
 use crate::backoff::Backoff;
 use crate::identity::{Identity, NodeName};
@@ -49,6 +51,7 @@ struct Node {
     boot: u64,
     handler: Arc<dyn Handler>,
     joins: Mutex<Option<Arc<dyn Joins>>>,
+    judge: RwLock<Option<Arc<dyn Judge>>>,
     generations: AtomicU64,
     neighbours: Mutex<BTreeMap<NodeName, Neighbour>>,
     /// Held while the table changes and the handler is told, so that it is told in order; the
@@ -66,7 +69,7 @@ struct Neighbour {
     lost: u64,
     /// Counts the calls of `keep` and `forget`: a keeper that finds another count stops.
     kept: u64,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<String>,
 }
 
 impl Mesh {
@@ -96,6 +99,7 @@ impl Mesh {
             boot: u64::from_be_bytes(boot),
             handler,
             joins: Mutex::new(None),
+            judge: RwLock::new(None),
             generations: AtomicU64::new(0),
             neighbours: Mutex::default(),
             telling: Mutex::new(()),
@@ -142,6 +146,34 @@ impl Mesh {
     /// Answers joining nodes from now on.
     pub fn serve_joins(&self, joins: Arc<dyn Joins>) {
         *self.node.joins.lock() = Some(joins);
+    }
+
+    /// Asks `judge` about each link from now on, and about those that stand. Before that, a
+    /// certificate of the cluster is enough: a node that has no map yet has to get it from someone.
+    pub fn set_judge(&self, judge: Arc<dyn Judge>) {
+        *self.node.judge.write() = Some(judge);
+        self.judge_again();
+    }
+
+    /// Asks about the links that stand, and ends those that may not: what the judge knows has
+    /// changed.
+    pub fn judge_again(&self) {
+        for link in self.links() {
+            self.end_unless_may(&link);
+        }
+    }
+
+    fn may_link(&self, peer: &Peer) -> bool {
+        let judge = self.node.judge.read().clone();
+        judge.is_none_or(|judge| judge.may_link(peer))
+    }
+
+    fn end_unless_may(&self, link: &Link) {
+        if !self.may_link(link.peer()) {
+            tracing::info!(?link, "the node may not be linked any more");
+            let why = LinkError::Refused(Refusal::NotAMember);
+            link.inner.connection.close(why.code().into(), b"");
+        }
     }
 
     /// The link to a node, if it stands.
@@ -192,6 +224,12 @@ impl Mesh {
     /// Keeps a link to a node: dials now and whenever it is lost, with growing waits, each address
     /// in turn. Other addresses take the place of earlier ones.
     pub fn keep(&self, node: &NodeName, addresses: Vec<SocketAddr>) {
+        self.keep_at(node, addresses.iter().map(SocketAddr::to_string).collect());
+    }
+
+    /// As [`Mesh::keep`], with addresses as operators give them: `host:port`. A name is looked up
+    /// at each attempt, for what it stands for may change, and so may whether anyone knows it.
+    pub fn keep_at(&self, node: &NodeName, addresses: Vec<String>) {
         if *node == self.node.me.node || addresses.is_empty() {
             return;
         }
@@ -230,7 +268,7 @@ impl Mesh {
         let _ = tokio::time::timeout(Duration::from_secs(1), idle).await;
     }
 
-    async fn keeper(self, node: NodeName, addresses: Vec<SocketAddr>, kept: u64) {
+    async fn keeper(self, node: NodeName, addresses: Vec<String>, kept: u64) {
         let mut backoff = Backoff::new();
         let mut turn = addresses.iter().cycle();
         loop {
@@ -252,7 +290,7 @@ impl Mesh {
                 continue;
             }
             let Some(address) = turn.next() else { return };
-            let Err(why) = self.dial(*address, Some(&node)).await else { continue };
+            let Err(why) = self.dial_named(address, &node).await else { continue };
             tracing::debug!(%node, %address, %why, "no link");
             let mut random = [0; 8];
             // Without random bits the waits are the shortest; nothing depends on them.
@@ -261,6 +299,20 @@ impl Mesh {
             let changed = self.node.changed.notified();
             let _ = tokio::time::timeout(wait, changed).await;
         }
+    }
+
+    /// One attempt at each address that a name stands for.
+    async fn dial_named(&self, address: &str, node: &NodeName) -> Result<Link, LinkError> {
+        let found = tokio::time::timeout(limits::HANDSHAKE, tokio::net::lookup_host(address)).await;
+        let found = found.ok().and_then(Result::ok).ok_or(LinkError::NoAddress)?;
+        let mut last = LinkError::NoAddress;
+        for address in found.take(limits::ADDRESSES_MAX) {
+            match self.dial(address, Some(node)).await {
+                Ok(link) => return Ok(link),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
     }
 
     async fn listen(self) {
@@ -301,6 +353,9 @@ impl Mesh {
             let address = connection.remote_address();
             self.link_of(connection, Peer { identity, key, address, boot: hello.boot }, hello)
         };
+        if !self.may_link(link.peer()) {
+            return Err(LinkError::Refused(Refusal::NotAMember));
+        }
         let telling = self.node.telling.lock();
         let old = {
             let mut neighbours = self.node.neighbours.lock();
@@ -319,6 +374,8 @@ impl Mesh {
         self.node.handler.up(&link);
         drop(telling);
         self.node.changed.notify_waiters();
+        // Who was removed after the question and before the link was in the table is found now.
+        self.end_unless_may(&link);
         Ok(link)
     }
 
@@ -341,6 +398,7 @@ impl Mesh {
                 frame_bytes: settings.frame_bytes.min(hello.frame_bytes as usize),
                 outgoing: outgoing.collect(),
                 incoming: incoming.collect(),
+                calls: call::Rooms::default(),
                 heard: AtomicU64::new(0),
                 since: Instant::now(),
             }),

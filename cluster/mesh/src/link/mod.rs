@@ -64,6 +64,20 @@ pub trait Handler: Send + Sync + 'static {
     fn call(&self, peer: &Arc<Peer>, service: Service, body: Bytes) -> Answer;
 }
 
+/// Which nodes a node links with, beyond what certificates say: those that the map knows. Must not
+/// wait, and must not call the mesh.
+pub trait Judge: Send + Sync + 'static {
+    /// Whether there may be a link to this node. Asked before a link comes up, and again by
+    /// [`Mesh::judge_again`].
+    fn may_link(&self, peer: &Peer) -> bool;
+}
+
+impl<F: Fn(&Peer) -> bool + Send + Sync + 'static> Judge for F {
+    fn may_link(&self, peer: &Peer) -> bool {
+        self(peer)
+    }
+}
+
 /// The node at the other end of a link.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -180,6 +194,7 @@ struct Inner {
     frame_bytes: usize,
     outgoing: Vec<Outgoing>,
     incoming: Vec<Mutex<Intake>>,
+    calls: call::Rooms,
     /// When something last arrived, in microseconds since `since`.
     heard: AtomicU64,
     since: Instant,

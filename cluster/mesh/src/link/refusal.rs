@@ -27,10 +27,12 @@ pub enum Refusal {
     Duplicate,
     /// A node tried to link with itself, or with one that bears its name.
     Itself,
+    /// The control plane does not know the node under this name with this key, or has removed it.
+    NotAMember,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 11] = [
+    const ALL: [Refusal; 12] = [
         Refusal::UnknownAuthority,
         Refusal::WrongCluster,
         Refusal::Expired,
@@ -42,6 +44,7 @@ impl Refusal {
         Refusal::Version,
         Refusal::Duplicate,
         Refusal::Itself,
+        Refusal::NotAMember,
     ];
 
     /// The number by which a connection is closed for this. Numbers below 16 are other endings.
@@ -91,6 +94,10 @@ impl fmt::Display for Refusal {
                 "the versions of the two nodes are too far apart: upgrade one step at a time"
             }
             Refusal::Duplicate => "the two nodes are linked already",
+            Refusal::NotAMember => {
+                "the control plane does not know a node of this name and key, or has removed it: \
+                 join the node anew"
+            }
             Refusal::Itself => "the other node bears this node's own name: give each node its own",
         })
     }
@@ -117,6 +124,8 @@ pub enum LinkError {
     Overrun,
     /// This machine cannot make the connection.
     Unusable,
+    /// The name in the node's address stands for no address, or nobody knows.
+    NoAddress,
 }
 
 impl fmt::Display for LinkError {
@@ -131,6 +140,9 @@ impl fmt::Display for LinkError {
             LinkError::Broken => f.write_str("the other node does not follow the protocol"),
             LinkError::Overrun => f.write_str("the other node does not read what it is owed"),
             LinkError::Unusable => f.write_str("this machine cannot make the connection"),
+            LinkError::NoAddress => f.write_str(
+                "the name in the address is not known: check it, and this machine's DNS",
+            ),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{CONTROL, CallError, CallRefusal, Class, Frame, SendError, Service, Settings};
+use super::{CONTROL, CallError, CallRefusal, Class, Frame, Peer, SendError, Service, Settings};
 use crate::testing::{Book, Maker, Seen, name, now, start, until};
 use crate::{Link, LinkError, Mesh, Refusal};
 
@@ -23,7 +23,7 @@ fn reserved(shard: u16, body: &str) -> Frame {
 /// Two linked nodes: meshes, books, and the link as each sees it.
 async fn pair(settings: Settings) -> [(Mesh, Arc<Book>, Link); 2] {
     let maker = Maker::new(1);
-    let (a, in_a) = start(maker.credentials("a", "router"), settings);
+    let (a, in_a) = start(maker.credentials("a", "router+control"), settings);
     let (b, in_b) = start(maker.credentials("b", "router+control"), settings);
     let from_a = a.dial(b.address().unwrap(), Some(&name("b"))).await.unwrap();
     until("the other end", || b.link(&name("a")).is_some()).await;
@@ -387,6 +387,123 @@ async fn a_lost_link_is_made_again_and_silence_is_noticed() {
     until("its end", || a.link(&name("b")).is_none()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(a.link(&name("b")).is_none(), "a forgotten node is not dialled");
+}
+
+#[tokio::test]
+async fn who_may_not_link_is_refused_and_who_may_not_any_more_is_cut_off() {
+    let maker = Maker::new(1);
+    let (a, in_a) = start(maker.credentials("a", "router"), Settings::default());
+    let (b, in_b) = start(maker.credentials("b", "router"), Settings::default());
+    let may = Arc::new(AtomicBool::new(false));
+    let says = may.clone();
+    b.set_judge(Arc::new(move |peer: &Peer| {
+        assert_eq!(peer.identity.node, name("a"));
+        says.load(Ordering::SeqCst)
+    }));
+    let dial = async || a.dial(b.address().unwrap(), Some(&name("b"))).await;
+    let refusal = Refusal::NotAMember;
+    assert_eq!(dial().await.unwrap_err(), LinkError::RefusedByPeer(refusal));
+    assert!(in_b.seen().is_empty(), "it never came up");
+    // As the one that dials.
+    let why = b.dial(a.address().unwrap(), None).await.unwrap_err();
+    assert_eq!(why, LinkError::Refused(refusal));
+    assert!(in_b.seen().is_empty());
+    may.store(true, Ordering::SeqCst);
+    until("what the other side saw of it", || a.links().is_empty()).await;
+    let link = dial().await.unwrap();
+    b.judge_again();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(link.is_up(), "a member stays");
+    may.store(false, Ordering::SeqCst);
+    b.judge_again();
+    until("its end", || !link.is_up() && b.links().is_empty()).await;
+    let down = LinkError::RefusedByPeer(refusal);
+    assert!(matches!(in_a.seen().last(), Some(Seen::Down(_, why)) if *why == down));
+    // One that stands when the judge comes.
+    let third = start(maker.credentials("c", "router"), Settings::default()).0;
+    let link = third.dial(a.address().unwrap(), None).await.unwrap();
+    a.set_judge(Arc::new(|_: &Peer| false));
+    until("its end", || !link.is_up()).await;
+}
+
+#[tokio::test]
+async fn a_caller_is_judged_before_its_request_is_read() {
+    let maker = Maker::new(1);
+    let (a, _) = start(maker.credentials("a", "edge"), Settings::default());
+    let (b, _) = start(maker.credentials("b", "router+control"), Settings::default());
+    let link = a.dial(b.address().unwrap(), None).await.unwrap();
+    let second = Duration::from_secs(1);
+    // The answer comes though the request does not end.
+    for (service, says) in [(1, CallRefusal::NotAllowed), (4, CallRefusal::NotAllowed)]
+        .into_iter()
+        .chain([(99, CallRefusal::NoService)])
+    {
+        let (mut send, mut receive) = link.inner.connection.open_bi().await.unwrap();
+        send.write_all(&[service, 1, 2, 3]).await.unwrap();
+        let answer = tokio::time::timeout(second, receive.read_to_end(10)).await;
+        let code = answer.expect("an answer").unwrap();
+        assert_eq!(code, [if says == CallRefusal::NotAllowed { 2 } else { 1 }], "{service}");
+    }
+    // A long request that nobody reads ends with the reason too.
+    let long = Bytes::from(vec![0; 4 << 20]);
+    let refused = Err(CallError::Refused(CallRefusal::NotAllowed));
+    assert_eq!(link.call(Service::Raft, long.clone(), 5 * second).await, refused);
+    assert_eq!(link.call(Service::Store, long, 5 * second).await, refused);
+    let most = crate::limits::COMMAND_BYTES_MAX + crate::limits::JOIN_BYTES_MAX;
+    for (bytes, fits) in [(most, true), (most + 1, false)] {
+        let body = Bytes::from(vec![0; bytes]);
+        let answer = link.call(Service::Control, body.clone(), 5 * second).await;
+        assert_eq!(answer.is_ok(), fits);
+        assert_eq!(answer.err(), (!fits).then_some(CallError::TooLong));
+        // Whoever sends one all the same is not listened to.
+        let (mut send, mut receive) = link.inner.connection.open_bi().await.unwrap();
+        let _ = send.write_all_chunks(&mut [Bytes::from_static(&[2]), body]).await;
+        let _ = send.finish();
+        assert_eq!(receive.read_to_end(100).await.is_ok(), fits);
+    }
+}
+
+#[tokio::test]
+async fn calls_between_replicas_have_room_when_others_have_none() {
+    let [(_, _, from_a), _] = pair(Settings::default()).await;
+    // Those of this service are not answered.
+    let waiting: Vec<_> = (0..crate::limits::CALLS_MAX)
+        .map(|_| {
+            let link = from_a.clone();
+            let wait = Duration::from_secs(30);
+            tokio::spawn(async move { link.call(Service::Shard, Bytes::new(), wait).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let second = Duration::from_secs(1);
+    let asked = from_a.call(Service::Raft, Bytes::new(), second).await;
+    assert_eq!(asked.unwrap(), "a Raft 0");
+    let full = from_a.call(Service::Control, Bytes::new(), second).await;
+    assert_eq!(full, Err(CallError::Lost), "the room of all others is taken");
+    waiting.iter().for_each(|it| it.abort());
+    let asked = from_a.call(Service::Control, Bytes::new(), second).await;
+    assert_eq!(asked.unwrap(), "a Control 0");
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_at_each_attempt() {
+    let maker = Maker::new(1);
+    let (a, _) = start(maker.credentials("a", "router"), Settings::default());
+    let (b, _) = start(maker.credentials("b", "router"), Settings::default());
+    let port = b.address().unwrap().port();
+    // The first name is nobody's, by RFC 6761; the second may have an address of the other family
+    // before the one that is listened on.
+    let names = vec!["nobody.invalid:5270".to_owned(), format!("localhost:{port}")];
+    a.keep_at(&name("b"), names);
+    until("the link", || a.link(&name("b")).is_some()).await;
+    a.link(&name("b")).unwrap().close();
+    until("its end", || b.links().is_empty()).await;
+    until("the link anew", || b.link(&name("a")).is_some()).await;
+    a.keep_at(&name("b"), vec!["nobody.invalid:5270".into()]);
+    a.link(&name("b")).unwrap().close();
+    until("its end", || a.link(&name("b")).is_none()).await;
+    a.keep_at(&name("b"), vec![format!("localhost:{port}")]);
+    until("by the other name", || a.link(&name("b")).is_some()).await;
 }
 
 /// Figures, not a judgement: frames of 400 bytes through one link, answered one by one.
