@@ -48,6 +48,8 @@ const CLUSTER_REGRESSIONS: &[(u64, &str)] = &[
         3280,
         "a session came back from a lost connection under numbers that its client had seen used",
     ),
+    (5395, "a session that had been displaced was taken for the later one"),
+    (8898, "what was taken while a shard was given up was not written down"),
     (2206, "a late grant took away what had come for a later one"),
     (3171, "a late grant took away what had come for a later one"),
     (3869, "a late grant took away what had come for a later one"),

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use peer::{ConnId, SessionId};
+use peer::{ConnId, Epoch, SessionId};
 use xmpp::jid::Jid;
 use xmpp::stanza::Stanza;
 
@@ -18,6 +18,9 @@ pub struct Session {
     pub id: SessionId,
     /// Its full JID.
     pub jid: Jid,
+    /// When it was bound: under which epoch, and under which id of its shard. Of two sessions of
+    /// one resource, the later one displaces the other.
+    pub(crate) born: Born,
     pub(crate) conn: Option<ConnId>,
     pub(crate) attachment: u32,
     pub(crate) managed: Managed,
@@ -49,6 +52,9 @@ pub struct Session {
     /// The batch that deletes its row; until it is durable, nobody is told that it goes on.
     pub(crate) unstored: BatchNo,
 }
+
+/// An order of the binds of one shard, over all its owners.
+pub(crate) type Born = (Epoch, u64);
 
 /// Whether stream management is on (XEP-0198).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,6 +368,7 @@ impl Session {
         Self {
             id,
             jid,
+            born: Born::default(),
             conn: None,
             attachment: 0,
             managed: Managed::Resumable,

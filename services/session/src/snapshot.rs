@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use kv::{Fields, ValueWriter};
-use peer::{ConnId, NodeId};
+use peer::{ConnId, Epoch, NodeId};
 use xmpp::jid::Jid;
 use xmpp::scram::Hash;
 
 use crate::rows::RowError;
-use crate::session::Managed;
+use crate::session::{Born, Managed};
 use crate::stored::SessionRow;
 
 const VERSION: u8 = 1;
@@ -26,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(crate) account: Jid,
     /// The account's session generation: after a kick, what was kept before it is worth nothing.
     pub(crate) generation: u64,
+    pub(crate) born: Born,
     pub(crate) managed: Managed,
     /// The rest, as an orderly stop would store it: without counts and without the queue, which its
     /// edge knows better. `read_to` is where the session was in the log.
@@ -46,6 +47,8 @@ impl Snapshot {
             .varint(self.conn.slot)
             .str(self.account.as_str())
             .varint(self.generation)
+            .varint(self.born.0.0)
+            .varint(self.born.1)
             .u8(managed)
             .bytes(&self.row.encode())
             .finish();
@@ -72,6 +75,7 @@ impl Snapshot {
         let conn = ConnId { edge: NodeId { number, incarnation }, slot: r.varint()? };
         let account = Jid::parse(r.str()?).map_err(|_| RowError)?;
         let generation = r.varint()?;
+        let born = (Epoch(r.varint()?), r.varint()?);
         let managed = match r.u8()? {
             0 => Managed::No,
             1 => Managed::Acked,
@@ -79,7 +83,7 @@ impl Snapshot {
             _ => return Err(RowError),
         };
         let row = SessionRow::decode(r.bytes()?)?;
-        Ok(Self { conn, account, generation, managed, row })
+        Ok(Self { conn, account, generation, born, managed, row })
     }
 }
 
@@ -101,6 +105,7 @@ mod tests {
             conn: ConnId { edge: NodeId { number: 3, incarnation: 2 }, slot: 9 },
             account: Jid::parse("romeo@montague.example").expect("a JID"),
             generation: 5,
+            born: (Epoch(4), 96),
             managed: Managed::Resumable,
             row: SessionRow {
                 id: SessionId(77),

@@ -300,6 +300,10 @@ impl Turn<'_, '_> {
 
     /// Writes the cursor soon, if it has moved.
     pub(crate) fn cursor_moved(&mut self) {
+        if self.core.giving {
+            // The next owner reads it, and soon is too late.
+            return self.write_cursor();
+        }
         if self.account.inbox.moved() && !self.account.inbox.timer {
             self.account.inbox.timer = true;
             let at = self.core.clock + limits::CURSOR_US;

@@ -38,6 +38,7 @@ impl Shard {
     /// It is about to be given up: what was delivered and not written is written, and how far
     /// each account has come.
     pub fn give_up(&mut self, env: &mut Env<'_>) {
+        self.core.giving = true;
         for jid in self.names() {
             self.turn(&jid, env, |turn| {
                 turn.write_passing();
@@ -81,6 +82,7 @@ impl Shard {
                     conn: session.conn.or(session.ghost).unwrap_or(NOWHERE),
                     account: jid.clone(),
                     generation,
+                    born: session.born,
                     managed: session.managed,
                     row: crate::turn::session_row(&self.core, account, session, queue),
                 };
@@ -91,10 +93,13 @@ impl Shard {
         packed(&records)
     }
 
-    /// The hand-over fails, and the shard goes on: its pages are out of date from here on, which
-    /// whoever has them sees by the clock.
-    pub fn keep_on(&mut self) {
-        self.core.commits.prove();
+    /// The hand-over fails, and the shard goes on. If there are pages, they are out of date from
+    /// here on, which whoever has them sees by the clock.
+    pub fn keep_on(&mut self, pages: bool) {
+        self.core.giving = false;
+        if pages {
+            self.core.commits.prove();
+        }
     }
 
     /// The owner before has handed these pages over. `false`: one of them cannot be read, or they

@@ -52,6 +52,7 @@ impl Turn<'_, '_> {
             return;
         }
         let mut session = Session::new(id, jid.clone(), conn);
+        session.born = (self.core.epoch, self.core.next_id());
         if resends || self.core.steady_us < self.account.resends_until {
             session.resends_until = self.core.steady_us + limits::RESENT_US;
         }

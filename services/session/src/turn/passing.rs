@@ -18,7 +18,8 @@ impl Turn<'_, '_> {
                 session.conn.is_some() && out.feed.is_none() && out.has_room()
             })
         };
-        draft.offline && !draft.archived && event.targets.iter().any(takes)
+        let passes = draft.offline && !draft.archived && !self.core.giving;
+        passes && event.targets.iter().any(takes)
     }
 
     /// A message is going to be delivered without a row.

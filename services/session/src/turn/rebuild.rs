@@ -18,9 +18,10 @@ impl Turn<'_, '_> {
         let key = self.core.config.cluster.as_ref()?.snapshot_key;
         let generation = self.account.generation()?;
         let row = self.row(self.account.session(id)?, Vec::new());
-        let managed = self.account.session(id)?.managed;
+        let session = self.account.session(id)?;
+        let (born, managed) = (session.born, session.managed);
         let account = self.account.jid.clone();
-        let snapshot = Snapshot { conn, account, generation, managed, row };
+        let snapshot = Snapshot { conn, account, generation, born, managed, row };
         Some(Down::Snapshot { snapshot: snapshot.seal(&key) })
     }
 
@@ -48,18 +49,31 @@ impl Turn<'_, '_> {
                 self.attach(&report);
             }
             // An edge that has not heard yet that the session goes on elsewhere.
-            Some(known) if known > report.attachment => self.turn_off(&report),
+            Some(known) if known > report.attachment => {
+                self.turn_off(&report, StreamCondition::Reset);
+            }
             _ => {
-                if self.rebuilt(&report, kept).is_some() {
-                    return;
+                if self.is_displaced(&report) {
+                    self.turn_off(&report, StreamCondition::Conflict);
+                } else if self.rebuilt(&report, kept).is_none() {
+                    self.turn_off(&report, StreamCondition::Reset);
                 }
-                self.turn_off(&report);
             }
         }
     }
 
-    fn turn_off(&mut self, report: &Report) {
-        self.core.down(report.conn, Down::Close { condition: StreamCondition::Reset });
+    fn turn_off(&mut self, report: &Report, condition: StreamCondition) {
+        self.core.down(report.conn, Down::Close { condition });
+    }
+
+    /// Whether the resource of a session was bound again, of which its edge has not heard.
+    fn is_displaced(&self, report: &Report) -> bool {
+        let key = self.core.config.cluster.as_ref().map(|cluster| &cluster.snapshot_key);
+        let snapshot = key.and_then(|key| Snapshot::open(key, &report.snapshot));
+        snapshot.is_some_and(|Snapshot { born, row, .. }| {
+            let holder = self.account.resource(&row.resource);
+            holder.is_some_and(|holder| holder.id != report.session && holder.born > born)
+        })
     }
 
     /// Whether a report is of the attachment that is known. Of a stream whose management was turned
@@ -81,7 +95,7 @@ impl Turn<'_, '_> {
     /// A session comes to be here as its edge has it.
     fn rebuilt(&mut self, report: &Report, kept: Vec<Released>) -> Option<()> {
         let key = &self.core.config.cluster.as_ref()?.snapshot_key;
-        let Snapshot { conn, account, generation, mut managed, mut row } =
+        let Snapshot { conn, account, generation, born, mut managed, mut row } =
             Snapshot::open(key, &report.snapshot)?;
         if report.attachment == 0 && row.attachment == 1 {
             // The client was not told that stream management is on: it is asked for again.
@@ -96,12 +110,7 @@ impl Turn<'_, '_> {
         let counts = [report.handled, report.received, report.read_to];
         let valid = valid && counts.iter().all(|count| *count <= limits::COUNT_MAX);
         let jid = self.account.jid.with_resource(&row.resource).ok()?;
-        // Of two sessions of one resource, that with a socket is the later one.
-        let other = |s: &Session| {
-            let there = s.conn.is_some() && s.expires_us == 0;
-            s.jid == jid && s.id != report.session && (report.lost || there)
-        };
-        if !valid || !whole || self.account.sessions().any(other) {
+        if !valid || !whole {
             return None;
         }
         if report.lost && managed != Managed::Resumable {
@@ -130,6 +139,7 @@ impl Turn<'_, '_> {
         let resends_until = self.core.steady_us + limits::RESENT_US;
         let unstored = if stored.is_empty() { 0 } else { self.account.dirty };
         let session = self.account.session_mut(id)?;
+        session.born = born;
         session.stored = false;
         session.unstored = unstored;
         session.managed = managed;
@@ -174,6 +184,7 @@ impl Turn<'_, '_> {
         let (known, handled) = (session.attachment, session.inbound.durable());
         let stored = std::mem::take(&mut session.stored);
         if stored {
+            session.born = (self.core.epoch, self.core.next_id());
             // What is told here stands in its row. What comes later waits until that is gone: it
             // would be taken for the session's state if this owner dies.
             self.delete(self.account.entity.session(id));
@@ -212,7 +223,7 @@ impl Turn<'_, '_> {
     /// The owner before has handed a session over. It waits for its edge to say where it is, as one
     /// that has lost its socket.
     pub(super) fn handed_over(&mut self, snapshot: Snapshot) {
-        let Snapshot { conn, generation, managed, mut row, .. } = snapshot;
+        let Snapshot { conn, generation, born, managed, mut row, .. } = snapshot;
         // The time of day of the owner before may be another one.
         row.lost_us = self.core.now;
         let id = row.id;
@@ -223,6 +234,7 @@ impl Turn<'_, '_> {
         }
         self.restore(row);
         let Some(session) = self.account.session_mut(id) else { return };
+        session.born = born;
         session.stored = false;
         session.managed = managed;
         session.ghost = Some(conn).filter(|conn| *conn != NOWHERE);

@@ -93,6 +93,8 @@ impl Turn<'_, '_> {
         session.conn = Some(conn);
         session.expires_us = 0;
         session.outbound.sure = None;
+        // Who had its resource before is displaced, whatever edges still say.
+        session.born = (self.core.epoch, self.core.next_id());
         if session.resends_until != 0 {
             // Its client goes on with what it had begun to send again.
             session.resends_until = resends_until;

@@ -13,7 +13,7 @@ use peer::{Between, Epoch, Page, ShardId};
 
 use super::{Output, Slot, Worker};
 use crate::limits::{HAND_OVER_BYTES_MAX, HAND_OVER_US, PAGES_WINDOW};
-use crate::shard::{self, Env, Shard};
+use crate::shard::{self, Env};
 
 /// A shard that is being given up.
 pub(super) struct Giving {
@@ -121,9 +121,7 @@ impl Worker {
     /// Nothing comes of a move: the shard goes on with what it has.
     pub(super) fn keep_on(&mut self, id: ShardId, env: &mut Env<'_>) {
         if let Some(giving) = self.giving.remove(&id) {
-            if giving.pages.is_some() {
-                self.step(id, Shard::keep_on);
-            }
+            self.step(id, |shard| shard.keep_on(giving.pages.is_some()));
             self.give(id, shard::Input::Timeout, env);
             self.go_on(id, env);
         }

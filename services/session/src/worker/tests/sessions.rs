@@ -1,6 +1,7 @@
 //! Sessions in a cluster, seen from their owner and the next one.
 
 use peer::{Between, IngestKey, Report, SessionId};
+use xmpp::error::StreamCondition;
 use xmpp::ns;
 use xmpp::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
 use xmpp::text::Text;
@@ -179,6 +180,39 @@ fn what_an_edge_says_of_a_session_is_kept_until_it_reports_it() {
         new.up(8, Up::Report(Box::new(report)));
         let closed = new.downs().iter().any(|frame| matches!(frame, Down::Close { .. }));
         assert_eq!((closed, new.sessions()), (!whole, usize::from(whole)), "{wait}");
+    }
+}
+
+#[test]
+fn of_two_sessions_of_one_resource_the_later_one_stays() {
+    let mut old = rig(0);
+    old.grant(7);
+    old.complete(7);
+    let later = ConnId { edge: EDGE, slot: 2 };
+    let mut sessions = Vec::new();
+    for conn in [CONN, later] {
+        let session = old.bound(conn, "r");
+        sessions.push((conn, session, old.enabled(session)));
+    }
+    for first in [0, 1] {
+        let mut new = Rig::new(old.store.clone());
+        new.grant(8);
+        for at in [first, 1 - first] {
+            let (conn, session, snapshot) = sessions[at].clone();
+            let report = Report { conn, ..report(session, snapshot) };
+            new.up(8, Up::Report(Box::new(report)));
+        }
+        new.complete(8);
+        let closed: Vec<_> = new.out.iter().filter_map(closed).collect();
+        assert_eq!(closed, [(CONN, StreamCondition::Conflict)], "{first}");
+        assert_eq!(new.sessions(), 1);
+    }
+}
+
+fn closed(output: &Output) -> Option<(ConnId, StreamCondition)> {
+    match output {
+        Output::Down(_, conn, Down::Close { condition }) => Some((*conn, *condition)),
+        _ => None,
     }
 }
 
