@@ -233,6 +233,8 @@ impl Gate {
         };
         let key = key_fingerprint(&certificate).map_err(|_| JoinRefusal::Malformed)?;
         let join = Join {
+            // The token names the authority, so the two mean the same cluster.
+            cluster: self.0.with(|plane| plane.state().map().cluster),
             name: wanted.node.as_str().into(),
             roles: wanted.roles.to_peer(),
             fingerprint: Fingerprint(key),

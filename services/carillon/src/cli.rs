@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::exit::{Code, Failure};
+use crate::node::Start;
 
 /// A clustered XMPP server.
 #[derive(Debug, Parser)]
@@ -80,6 +81,13 @@ enum Command {
         /// For the case that the store says so, the disk is sound again and there is no backup.
         #[arg(long)]
         accept_loss: bool,
+
+        /// Join a cluster as one of its nodes, with a token of one of its control nodes
+        ///
+        /// For the first start of a node; later ones know the cluster. What the node is called and
+        /// does stands in the configuration, under [cluster].
+        #[arg(long, value_name = "TOKEN@HOST:PORT")]
+        join: Option<String>,
     },
 
     /// Check or explain the configuration
@@ -92,6 +100,13 @@ enum Command {
     /// folder, else the command opens the data itself.
     #[command(subcommand)]
     User(User),
+
+    /// Make a cluster, look at it, change it
+    ///
+    /// A cluster begins with one control node. All commands but `init` and `demo` need the node of
+    /// the data folder to run; those that change something need it to be a control node.
+    #[command(subcommand)]
+    Cluster(Cluster),
 
     /// Say how the running server is
     Status {
@@ -110,6 +125,73 @@ enum Config {
     Check,
     /// Print a configuration file with every key, its meaning and its default
     Example,
+}
+
+/// What is done about a cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cluster {
+    /// Make a cluster whose first node is this one
+    ///
+    /// Prints a token with which a second node may join. The node itself starts with `carillon
+    /// serve`.
+    Init,
+    /// Make a token with which one more node may join
+    Token {
+        /// What that node may do, joined by +, such as edge or router+control; without it, anything
+        #[arg(long, value_name = "ROLES")]
+        roles: Option<String>,
+    },
+    /// Show members, shards, moves and the control plane
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Show it again each second until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Have a node give its shards and clients away, as before an upgrade or a removal
+    Drain {
+        /// Name of the node
+        node: String,
+    },
+    /// Let a drained node take its part again
+    Undrain {
+        /// Name of the node
+        node: String,
+    },
+    /// Make a node that is down a member no more: its certificate is worth nothing from then on
+    Remove {
+        /// Name of the node
+        node: String,
+    },
+    /// Even out how many shards each router owns
+    Rebalance,
+    /// Change the domains that the cluster serves; nodes serve a new one from their next start
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Give a setting of the cluster a value, or none
+    Set {
+        /// Name of the setting
+        name: String,
+        /// Its value; without it, the setting is removed
+        value: Option<String>,
+    },
+}
+
+/// What is done about domains.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Domain {
+    /// Serve a domain
+    Add {
+        /// Its name
+        domain: String,
+    },
+    /// Serve it no more; its accounts stay in the store
+    Remove {
+        /// Its name
+        domain: String,
+    },
 }
 
 /// What is done about accounts.
@@ -184,8 +266,12 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        None => commands::serve(&cli.place, false),
-        Some(Command::Serve { accept_loss }) => commands::serve(&cli.place, *accept_loss),
+        None => commands::serve(&cli.place, Start::default()),
+        Some(Command::Serve { accept_loss, join }) => {
+            let start = Start { accept_loss: *accept_loss, join: join.as_deref() };
+            commands::serve(&cli.place, start)
+        }
+        Some(Command::Cluster(cluster)) => commands::cluster(&cli.place, cluster),
         Some(Command::Config(Config::Check)) => commands::config_check(&cli.place),
         Some(Command::Config(Config::Example)) => commands::config_example(),
         Some(Command::User(user)) => commands::user(&cli.place, user),
@@ -216,8 +302,25 @@ mod tests {
     fn lines_that_are_understood() {
         for (line, command) in [
             ("carillon", "None"),
-            ("carillon serve", "Some(Serve { accept_loss: false })"),
-            ("carillon serve --accept-loss", "Some(Serve { accept_loss: true })"),
+            ("carillon serve", "Some(Serve { accept_loss: false, join: None })"),
+            ("carillon serve --accept-loss", "Some(Serve { accept_loss: true, join: None })"),
+            (
+                "carillon serve --join t@h",
+                "Some(Serve { accept_loss: false, join: Some(\"t@h\") })",
+            ),
+            ("carillon cluster init", "Some(Cluster(Init))"),
+            (
+                "carillon cluster token --roles edge",
+                "Some(Cluster(Token { roles: Some(\"edge\") }))",
+            ),
+            (
+                "carillon cluster status --watch",
+                "Some(Cluster(Status { json: false, watch: true }))",
+            ),
+            ("carillon cluster drain r1", "Some(Cluster(Drain { node: \"r1\" }))"),
+            ("carillon cluster rebalance", "Some(Cluster(Rebalance))"),
+            ("carillon cluster domain add a", "Some(Cluster(Domain(Add { domain: \"a\" })))"),
+            ("carillon cluster set a b", "Some(Cluster(Set { name: \"a\", value: Some(\"b\") }))"),
             ("carillon config check", "Some(Config(Check))"),
             ("carillon config example", "Some(Config(Example))"),
             ("carillon user add a@b", "Some(User(Add { jid: \"a@b\" }))"),
@@ -268,7 +371,7 @@ mod tests {
         for part in ["Usage:", "Commands:", "Options:", "Files:", "Signals:", "Exit status:"] {
             assert!(manual.contains(part), "{part}");
         }
-        for command in ["serve", "config", "user", "status"] {
+        for command in ["serve", "config", "user", "cluster", "status"] {
             assert!(manual.contains(&format!("\n  {command} ")), "{command}");
         }
     }

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod certificates;
 pub mod cli;
+mod cluster;
 pub mod commands;
 pub mod config;
 pub mod exit;

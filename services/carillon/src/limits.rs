@@ -90,6 +90,33 @@ pub const LOCK_TIME: Duration = Duration::from_secs(15);
 
 const _: () = assert!(LOCK_TIME.as_secs() > DRAIN_TIME.as_secs());
 
+/// The port of the mesh, where none is named.
+pub const MESH_PORT: u16 = 5270;
+
+/// How long a join token is good.
+pub const TOKEN_TIME: Duration = Duration::from_hours(24);
+
+/// How long a node that joins waits for each address: the control plane may be electing.
+pub const JOIN_TIME: Duration = Duration::from_secs(15);
+
+/// How often a node that starts says so again while nobody in the control plane answers.
+pub const START_RETRY: Duration = Duration::from_millis(250);
+
+/// How often a member looks who is there, tells the others that it is, and, where it leads the
+/// control plane, what is to be done.
+pub const WATCH: Duration = Duration::from_millis(250);
+
+const _: () = assert!(WATCH.as_micros() as u64 * 2 <= peer::limits::HEARTBEAT_US);
+
+/// How long another node may take to do what an operator asks of an account that it owns.
+pub const FORWARD_TIME: Duration = Duration::from_secs(10);
+
+/// Requests of operators at other nodes that wait for this one.
+pub const FORWARDED_MAX: usize = 256;
+
+/// How long a router that stops waits for its shards to move away with their memory.
+pub const LEAVE_TIME: Duration = Duration::from_secs(30);
+
 /// How long a core under load rests before it looks at its sockets, in microseconds. It delays
 /// what comes to it by half of this on average, a hundredth of what a phone's network does.
 pub const REST_US: u64 = 1_000;

@@ -47,6 +47,10 @@ pub struct Router {
     admin: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     /// Workers that have not stored everything yet, after a stop.
     unstored: AtomicUsize,
+    /// The beginning of the workers' steady time.
+    begun: Instant,
+    /// When the store last confirmed what each worker owns, by the steady time; zero: never.
+    confirmed: Vec<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -68,12 +72,22 @@ impl Router {
             asked: AtomicU64::new(0),
             admin: Mutex::new(HashMap::new()),
             unstored: AtomicUsize::new(workers),
+            begun: Instant::now(),
+            confirmed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
     /// What the workers count.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// In a cluster: how long ago the store confirmed what all workers own, in milliseconds. `None`
+    /// where it has not done so for each.
+    pub fn lease_ms(&self) -> Option<u32> {
+        let oldest = self.confirmed.iter().map(|at| at.load(Ordering::Relaxed)).min()?;
+        let age = steady_us(self.begun).saturating_sub(oldest) / 1000;
+        (oldest > 0).then(|| u32::try_from(age).unwrap_or(u32::MAX))
     }
 
     /// The driver of one worker. Each is run once.
@@ -204,8 +218,8 @@ impl WorkerDriver {
         let mut worker = Worker::new(self.router.config.clone(), self.index, count, now_us());
         let mut random = Random::new();
         let mut inputs = Vec::new();
-        let begun = Instant::now();
-        let mut gauges_at = begun;
+        let begun = self.router.begun;
+        let mut gauges_at = Instant::now();
         loop {
             self.wait(&worker, begun, gauges_at).await;
             let mailbox = &self.router.mailboxes[usize::from(self.index)];
@@ -220,6 +234,9 @@ impl WorkerDriver {
             }
             while let Some(output) = worker.poll() {
                 self.carry_out(output, &mut worker, &mut env);
+            }
+            if let Some(at) = worker.confirmed() {
+                self.router.confirmed[usize::from(self.index)].store(at, Ordering::Relaxed);
             }
             if self.router.unstored.load(Ordering::Acquire) == 0 {
                 return;

@@ -403,6 +403,14 @@ impl ClusterRow {
         Self { hash: HashKey((random[0] >> 64) as u64, random[0] as u64), decoy }
     }
 
+    /// The key with which owners sign what edges keep for them. Only who reads the store has it.
+    pub fn snapshot_key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        let mac = Hash::Sha256.hmac(&self.decoy, b"carillon snapshots");
+        key.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
+        key
+    }
+
     /// The row's value.
     pub fn encode(&self) -> Bytes {
         ValueWriter::new(VERSION, 48)

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use xmpp::blocks::base64;
 use xmpp::scram;
 
+pub use crate::cluster::{ClusterView, MemberView};
 use crate::limits::ADMIN_LINE_MAX;
 
 /// The version spoken here. A change that an older side would misread raises it.
@@ -56,6 +57,52 @@ pub enum Request {
     },
     /// How the server is.
     Status,
+    /// Something about the cluster that the server is a node of.
+    Cluster(ClusterRequest),
+}
+
+/// What is asked about a cluster. Nodes go by their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "about", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ClusterRequest {
+    /// How it is.
+    Status,
+    /// A token with which one node may join.
+    Token {
+        /// What that node may do, joined by `+`; all roles where it is left out.
+        roles: Option<String>,
+    },
+    /// A node is to give its shards and clients away.
+    Drain {
+        /// Which.
+        node: String,
+    },
+    /// It may take its part again.
+    Undrain {
+        /// Which.
+        node: String,
+    },
+    /// A node that is down is no member any more.
+    Remove {
+        /// Which.
+        node: String,
+    },
+    /// Even the shards out.
+    Rebalance,
+    /// A domain is served from now on, or no more.
+    Domain {
+        /// Its name.
+        domain: String,
+        /// Whether it is served.
+        served: bool,
+    },
+    /// A setting has a value, or none.
+    Set {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Option<String>,
+    },
 }
 
 /// What the server answers.
@@ -73,6 +120,15 @@ pub enum Reply {
     },
     /// How the server is.
     Status(Box<Status>),
+    /// How the cluster is.
+    Cluster(Box<ClusterView>),
+    /// A join token, which is shown once, and where it may be used.
+    Token {
+        /// Its line.
+        token: String,
+        /// The address of the control node that was asked.
+        host: String,
+    },
     /// It was not done.
     Refused {
         /// Why.

@@ -12,7 +12,9 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::protocol::{Fault, Reply, Request, read_line, read_request, write_line, write_reply};
+use super::protocol::{
+    ClusterRequest, Fault, Reply, Request, read_line, read_request, write_line, write_reply,
+};
 use super::socket;
 use crate::limits::{ADMIN_ANSWER_TIME, ADMIN_CONNECTIONS_MAX, ADMIN_LINE_TIME};
 
@@ -121,6 +123,18 @@ fn describe(request: &Request) -> Option<(&'static str, String)> {
         Request::Disable { jid } => ("user disable", jid.clone()),
         Request::Enable { jid } => ("user enable", jid.clone()),
         Request::Delete { jid } => ("user delete", jid.clone()),
+        Request::Cluster(asked) => match asked {
+            ClusterRequest::Status => return None,
+            ClusterRequest::Token { roles } => {
+                ("cluster token", roles.clone().unwrap_or_else(|| "all roles".to_owned()))
+            }
+            ClusterRequest::Drain { node } => ("cluster drain", node.clone()),
+            ClusterRequest::Undrain { node } => ("cluster undrain", node.clone()),
+            ClusterRequest::Remove { node } => ("cluster remove", node.clone()),
+            ClusterRequest::Rebalance => ("cluster rebalance", "all shards".to_owned()),
+            ClusterRequest::Domain { domain, .. } => ("cluster domain", domain.clone()),
+            ClusterRequest::Set { name, .. } => ("cluster set", name.clone()),
+        },
         Request::List { .. } | Request::Status => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod accounts;
+mod cluster;
 mod config;
 mod serve;
 mod status;
@@ -9,6 +10,7 @@ mod user;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+pub use cluster::cluster;
 pub use config::{config_check, config_example};
 pub use serve::serve;
 pub use status::status;

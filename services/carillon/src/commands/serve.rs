@@ -7,12 +7,12 @@ use tracing::info;
 
 use super::{absolute, block_on, configuration, say};
 use crate::cli::Place;
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
 use crate::exit::Failure;
 use crate::log;
 use crate::metrics::VERSION;
-use crate::node::{Figures, Node};
-use crate::process::{self, Stop};
+use crate::node::{Figures, Node, Start};
+use crate::process::{self, Stop, StopSignal};
 
 /// Threads whose panic ends the process: what they hold could be half-written.
 const VITAL: &[&str] = &["store-commit", "store-mark"];
@@ -21,7 +21,7 @@ const VITAL: &[&str] = &["store-commit", "store-mark"];
 ///
 /// # Errors
 /// With exit code 78 if the configuration is wrong, else 1, and a sentence.
-pub fn serve(place: &Place, accept_loss: bool) -> Result<(), Failure> {
+pub fn serve(place: &Place, start: Start<'_>) -> Result<(), Failure> {
     let (config, file) = configuration(place)?;
     let problems = config.check_files();
     if !problems.is_empty() {
@@ -37,8 +37,14 @@ pub fn serve(place: &Place, accept_loss: bool) -> Result<(), Failure> {
         // From here on a signal waits until the server can stop in order.
         let mut stop = Stop::listen()
             .map_err(|why| Failure::new(format!("signals cannot be listened to: {why}")))?;
-        let node = Node::start(&config, accept_loss).await?;
-        say(&banner(&config, node.figures(), place));
+        let node = tokio::select! {
+            node = Node::start(&config, start) => node?,
+            name = stopped(&mut stop) => {
+                info!(signal = name, "stopped before it served");
+                return Ok(());
+            }
+        };
+        say(&banner(node.figures(), place));
         info!("serving");
         node.run(&mut stop).await
     });
@@ -46,13 +52,23 @@ pub fn serve(place: &Place, accept_loss: bool) -> Result<(), Failure> {
     result?
 }
 
+/// The name of the first signal that stops the server.
+async fn stopped(stop: &mut Stop) -> &'static str {
+    loop {
+        if let StopSignal::Stop(name) = stop.next().await {
+            return name;
+        }
+    }
+}
+
 /// What the person at the terminal wants to know.
-fn banner(config: &Config, figures: &Figures, place: &Place) -> String {
+fn banner(figures: &Figures, place: &Place) -> String {
     let of = |kind: &str| -> Vec<String> {
         let all = figures.addresses().iter();
         all.filter(|it| it.0 == kind).map(|it| it.1.to_string()).collect()
     };
-    let mut text = format!("Carillon {VERSION} serves {}\n\n", config.domains.join(", "));
+    let domains = figures.domains();
+    let mut text = format!("Carillon {VERSION} serves {}\n\n", domains.join(", "));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:12}{value}");
     };
@@ -62,9 +78,12 @@ fn banner(config: &Config, figures: &Figures, place: &Place) -> String {
             line("clients", &format!("{} ({how})", addresses.join(", ")));
         }
     }
+    if let Some(node) = figures.node() {
+        line("node", node);
+    }
     line("data", figures.data());
     let mut add = format!("{} user add NAME@", program());
-    add.push_str(config.domains.first().map_or("localhost", String::as_str));
+    add.push_str(domains.first().map_or("localhost", String::as_str));
     for (option, path) in [("--config", &place.config), ("--data", &place.data)] {
         if let Some(path) = path {
             let _ = write!(add, " {option} {}", quoted(&absolute(path)));

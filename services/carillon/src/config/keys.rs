@@ -43,7 +43,9 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "store",
         r#""embedded""#,
-        "Where the data is: \"embedded\" keeps it in the data folder, for one process.",
+        "Where the data is: \"embedded\" keeps it in the data folder, for one process. \"remote\" \
+         asks the node of the cluster that has the role \"store\": for trials and tests, for that \
+         node is one point of failure.",
     ),
     key("", "workers", "0", "Worker threads; 0 means one for each core."),
     key(
@@ -150,6 +152,40 @@ pub(crate) const KEYS: &[Key] = &[
         r#""info""#,
         "The least important events logged: error, warn, info, debug or trace.",
     ),
+    key(
+        "cluster",
+        "name",
+        r#""""#,
+        "What this node is called, in lower-case letters, digits, dots and hyphens; it never \
+         changes. Empty: the name of the machine.",
+    ),
+    key(
+        "cluster",
+        "roles",
+        r#"["edge", "router", "control"]"#,
+        "What this node does: \"edge\" holds client connections, \"router\" owns accounts, \
+         \"control\" holds a copy of the control plane (three or five nodes of a cluster), \
+         \"store\" serves its embedded store to routers with store = \"remote\".",
+    ),
+    key(
+        "cluster",
+        "listen",
+        r#""127.0.0.1:5270""#,
+        "Where it listens for the other nodes: UDP. Only nodes with a certificate of the cluster \
+         are let in.",
+    ),
+    key(
+        "cluster",
+        "advertise",
+        r#""""#,
+        "Where the other nodes find it, as \"HOST:PORT\". Empty: at `listen`.",
+    ),
+    key(
+        "cluster",
+        "zone",
+        r#""""#,
+        "What fails together with it: a rack, a hall. Shards and votes are spread over zones.",
+    ),
 ];
 
 /// What each table is for.
@@ -159,6 +195,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("limits", "What one client or source may take of the server."),
     ("archive", "Message archives."),
     ("log", "What the server says of itself."),
+    ("cluster", "This node's place in a cluster (`carillon cluster --help`)."),
 ];
 
 /// The whole file with every key, its default and its meaning. Keys are commented out, so that a

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh::{Role, Roles};
 use tracing::Level;
 
 pub use keys::example;
@@ -41,6 +42,23 @@ pub struct Config {
     pub archive: Archive,
     /// What the server says of itself.
     pub log: Log,
+    /// Its place among other nodes; looked at by `cluster init` and by a node that is of a cluster.
+    pub cluster: Cluster,
+}
+
+/// A node's place in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// What it is called, once for ever; empty: as the machine is.
+    pub name: String,
+    /// What it does.
+    pub roles: Roles,
+    /// Where it listens for other nodes (UDP).
+    pub listen: SocketAddr,
+    /// Where other nodes find it, as `HOST:PORT`; empty: at `listen`.
+    pub advertise: String,
+    /// What fails together with it; may be empty.
+    pub zone: String,
 }
 
 /// The backends of the store.
@@ -48,6 +66,8 @@ pub struct Config {
 pub enum StoreKind {
     /// In the data folder, for one process.
     Embedded,
+    /// With the node of the cluster that has the role `store`.
+    Remote,
 }
 
 /// Addresses listened on.
@@ -149,6 +169,19 @@ impl Default for Config {
             limits: Limits::default(),
             archive: Archive { enabled: true },
             log: Log { format: LogFormat::Human, level: Level::INFO },
+            cluster: Cluster::default(),
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            roles: Roles::of(&[Role::Edge, Role::Router, Role::Control]),
+            listen: ([127, 0, 0, 1], 5270).into(),
+            advertise: String::new(),
+            zone: String::new(),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mesh::{NodeName, Role, Roles};
 use toml::de::{DeTable, DeValue};
 use tracing::Level;
 
 use super::nearest::nearest;
 use super::reader::{self, Problem, Problems, Section};
-use super::{CertificateFiles, Config, Limits, Listen, LogFormat, StoreKind, Tls, units};
+use super::{CertificateFiles, Cluster, Config, Limits, Listen, LogFormat, StoreKind, Tls, units};
 use crate::limits;
 
 /// Reads and checks the whole text.
@@ -37,7 +38,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Config {
     let mut top = Section::top(table);
     top.key("domains", &mut config.domains, problems, domains);
     top.key("data", &mut config.data, problems, path);
-    let stores = [("embedded", StoreKind::Embedded)];
+    let stores = [("embedded", StoreKind::Embedded), ("remote", StoreKind::Remote)];
     top.key("store", &mut config.store, problems, |value| reader::choice(value, &stores));
     top.key("workers", &mut config.workers, problems, |value| {
         Ok(reader::count(value, 0, limits::WORKERS_MAX as u64)? as usize)
@@ -63,6 +64,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Config {
     ];
     log.key("level", &mut config.log.level, problems, |value| reader::choice(value, &levels));
     log.finish(problems);
+    cluster(top.section("cluster", problems), &mut config.cluster, problems);
 
     top.finish(problems);
     config
@@ -202,6 +204,43 @@ fn bounds(mut section: Section<'_, '_>, bounds: &mut Limits, problems: &mut Prob
     section.finish(problems);
 }
 
+fn cluster(mut section: Section<'_, '_>, cluster: &mut Cluster, problems: &mut Problems<'_>) {
+    section.key("name", &mut cluster.name, problems, |value| {
+        let text = reader::text(value)?;
+        if text.is_empty() || NodeName::parse(&text).is_some() {
+            return Ok(text);
+        }
+        Err(format!("{text:?} is not a name of lower-case letters, digits, dots and hyphens"))
+    });
+    section.key("roles", &mut cluster.roles, problems, |value| {
+        let roles = reader::list(value, |text| {
+            Roles::parse(text).ok_or_else(|| {
+                let all = Role::ALL.map(Role::as_str);
+                let meant = nearest(text, all);
+                let meant = meant.map_or(String::new(), |it| format!("; did you mean {it:?}?"));
+                format!("{text:?} is not a role ({}){meant}", all.join(", "))
+            })
+        })?;
+        Roles::parse(&roles.iter().map(Roles::to_string).collect::<Vec<_>>().join("+"))
+            .filter(|_| !roles.is_empty())
+            .ok_or_else(|| "a node has at least one role, and each once".to_owned())
+    });
+    section.key("listen", &mut cluster.listen, problems, |value| match &addresses(value)?[..] {
+        [one] => Ok(*one),
+        _ => Err("is one address".to_owned()),
+    });
+    section.key("advertise", &mut cluster.advertise, problems, |value| {
+        let text = reader::text(value)?;
+        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        match port {
+            None if !text.is_empty() => Err(format!("{text:?} is not HOST:PORT")),
+            _ => Ok(text),
+        }
+    });
+    section.key("zone", &mut cluster.zone, problems, reader::text);
+    section.finish(problems);
+}
+
 fn domains(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let list = reader::list(value, domain)?;
     if list.is_empty() {
@@ -324,7 +363,7 @@ mod tests {
             r#"
             domains = ["Example.ORG", "chat.example"]
             data = "/var/lib/carillon"
-            store = "embedded"
+            store = "remote"
             workers = 3
             [listen]
             c2s = []
@@ -351,9 +390,23 @@ mod tests {
             [log]
             format = "json"
             level = "debug"
+            [cluster]
+            name = "r1.example"
+            roles = ["router", "control"]
+            listen = "192.0.2.1:5270"
+            advertise = "r1.example:5270"
+            zone = "hall-2"
             "#,
         )
         .unwrap();
+        let cluster = Cluster {
+            name: "r1.example".to_owned(),
+            roles: Roles::of(&[Role::Control, Role::Router]),
+            listen: "192.0.2.1:5270".parse().unwrap(),
+            advertise: "r1.example:5270".to_owned(),
+            zone: "hall-2".to_owned(),
+        };
+        assert_eq!(config.cluster, cluster);
         assert_eq!(config.domains, ["example.org", "chat.example"]);
         assert_eq!(config.listen.c2s, []);
         assert_eq!(config.listen.http, ["127.0.0.1:9".parse().unwrap()]);
@@ -374,6 +427,7 @@ mod tests {
         };
         assert_eq!(config.limits, expected);
         assert!(!config.archive.enabled);
+        assert_eq!(config.store, StoreKind::Remote);
         assert_eq!((config.log.format, config.log.level), (LogFormat::Json, Level::DEBUG));
     }
 

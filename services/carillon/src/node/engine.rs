@@ -5,31 +5,62 @@ use std::sync::Arc;
 
 use router::Router;
 use session::admin::{self, Failure};
+use tokio::time::timeout;
 use xmpp::Jid;
 
+use super::forward::{Forward, Owner};
 use crate::admin::Handler;
 use crate::admin::protocol::{Account, Fault, Reply, Request, Status, Verifier};
+use crate::limits::FORWARD_TIME;
 
 /// Answers requests about accounts from a router, and about the server from `status`.
 pub struct Engine {
     router: Arc<Router>,
     status: Box<dyn Fn() -> Status>,
+    /// The cluster that the node is of.
+    cluster: Option<Forward>,
 }
 
 impl Engine {
     /// Answers for this router.
-    pub(super) fn new(router: Arc<Router>, status: Box<dyn Fn() -> Status>) -> Self {
-        Self { router, status }
+    pub(super) fn new(
+        router: Arc<Router>,
+        status: Box<dyn Fn() -> Status>,
+        cluster: Option<Forward>,
+    ) -> Self {
+        Self { router, status, cluster }
     }
 
     async fn answer(&self, request: Request) -> Reply {
-        let name = subject(&request);
-        let asked = match translate(request) {
+        let asked = match translate(request.clone()) {
             Ok(Some(asked)) => asked,
             Ok(None) => return Reply::Status(Box::new((self.status)())),
             Err(refusal) => return refusal,
         };
-        match self.router.admin(asked).await {
+        if let Some(cluster) = &self.cluster {
+            match cluster.owner(asked.account()) {
+                Owner::Here => {}
+                Owner::There(node) => return cluster.ask(&node, &request).await,
+                Owner::Nobody => {
+                    let text = "no router owns this account just now; try again soon".to_owned();
+                    return refuse(Fault::Unavailable, text);
+                }
+            }
+        }
+        self.answer_here(asked, &subject(&request)).await
+    }
+
+    /// Answers for a node of the cluster that found this one to be the account's owner.
+    pub(super) async fn answer_forwarded(&self, request: Request) -> Reply {
+        match translate(request.clone()) {
+            Ok(Some(asked)) => self.answer_here(asked, &subject(&request)).await,
+            Ok(None) => refuse(Fault::Protocol, "it is nothing about an account".to_owned()),
+            Err(refusal) => refusal,
+        }
+    }
+
+    async fn answer_here(&self, asked: admin::Request, name: &str) -> Reply {
+        match timeout(FORWARD_TIME, self.router.admin(asked)).await.ok().flatten() {
             Some(admin::Reply::Done) => Reply::Done,
             Some(admin::Reply::Accounts { accounts, more }) => {
                 let accounts = accounts
@@ -37,8 +68,11 @@ impl Engine {
                     .map(|it| Account { jid: it.jid.to_string(), disabled: it.disabled });
                 Reply::Accounts { accounts: accounts.collect(), more }
             }
-            Some(admin::Reply::Failed(why)) => self.refusal(why, &name),
-            None => refuse(Fault::Unavailable, "the server is stopping".to_owned()),
+            Some(admin::Reply::Failed(why)) => self.refusal(why, name),
+            None => {
+                let text = "the server is stopping, or has too much to do".to_owned();
+                refuse(Fault::Unavailable, text)
+            }
         }
     }
 
@@ -71,7 +105,7 @@ impl Handler for Engine {
     }
 }
 
-fn refuse(fault: Fault, text: String) -> Reply {
+pub(super) fn refuse(fault: Fault, text: String) -> Reply {
     Reply::Refused { fault, text }
 }
 
@@ -84,7 +118,7 @@ fn subject(request: &Request) -> String {
         | Request::Enable { jid }
         | Request::Delete { jid } => jid.clone(),
         Request::List { domain, .. } => domain.clone(),
-        Request::Status => String::new(),
+        Request::Status | Request::Cluster(_) => String::new(),
     }
 }
 
@@ -116,6 +150,6 @@ fn translate(request: Request) -> Result<Option<admin::Request>, Reply> {
             let after = after.and_then(|it| it.local().map(str::to_owned));
             admin::Request::List { domain, after }
         }
-        Request::Status => return Ok(None),
+        Request::Status | Request::Cluster(_) => return Ok(None),
     }))
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use edge::{Drain, Edge};
 use router::Router;
 use serde_json::json;
-use store::Embedded;
 use store::embedded::BUCKETS_US;
 
+use super::parts::Backing;
 use crate::admin::protocol::Status;
 use crate::http::{Pages, Response};
 use crate::metrics::{self, Kind, Page, Process, VERSION};
@@ -19,11 +19,13 @@ use crate::metrics::{self, Kind, Page, Process, VERSION};
 pub struct Figures {
     pub(super) process: Process,
     pub(super) domains: Vec<String>,
+    /// In a cluster: which node, and what it does.
+    pub(super) node: Option<String>,
     pub(super) data: String,
     pub(super) addresses: Vec<(&'static str, SocketAddr)>,
     pub(super) edge: Edge,
     pub(super) router: Arc<Router>,
-    pub(super) store: Arc<Embedded>,
+    pub(super) store: Backing,
 }
 
 impl Figures {
@@ -31,6 +33,18 @@ impl Figures {
     #[must_use]
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.addresses
+    }
+
+    /// The domains served.
+    #[must_use]
+    pub fn domains(&self) -> &[String] {
+        &self.domains
+    }
+
+    /// In a cluster: which node this is, and what it does.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
     }
 
     /// The data folder.
@@ -52,7 +66,7 @@ impl Figures {
             data: self.data.clone(),
             connections: self.edge.connections(),
             sessions: self.router.metrics().sessions.load(Ordering::Relaxed),
-            store_bytes: self.store.size_on_disk(),
+            store_bytes: self.store.embedded().map_or(0, |store| store.size_on_disk()),
             memory_bytes: metrics::memory().map_or(0, |it| it.resident),
             draining: self.is_draining(),
         }
@@ -175,13 +189,14 @@ impl Figures {
     }
 
     fn write_store(&self, page: &mut Page) {
-        let latency = self.store.latency();
+        let Some(store) = self.store.embedded() else { return };
+        let latency = store.latency();
         let help = "Time from a commit to its answer.";
         let (counts, total) = (latency.counts(), latency.total_us());
         page.times("carillon_commit_seconds", help, &BUCKETS_US, &counts, total);
         let help = "Bytes of the store on disk.";
-        page.single("carillon_store_bytes", Kind::Gauge, help, self.store.size_on_disk());
+        page.single("carillon_store_bytes", Kind::Gauge, help, store.size_on_disk());
         let (name, help) = ("carillon_store_up", "Whether the store can write.");
-        page.single(name, Kind::Gauge, help, u8::from(!self.store.is_poisoned()));
+        page.single(name, Kind::Gauge, help, u8::from(!store.is_poisoned()));
     }
 }

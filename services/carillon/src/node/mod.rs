@@ -1,7 +1,10 @@
 //! A node: the parts of a running server and how they hang together.
 
+mod desk;
 mod engine;
 mod figures;
+mod forward;
+mod joined;
 mod listen;
 mod offline;
 mod pace;
@@ -18,7 +21,7 @@ use xmpp::limits::ReadLimits;
 pub use engine::Engine;
 pub use figures::Figures;
 pub use offline::Offline;
-pub use serve::Node;
+pub use serve::{Node, Start};
 
 use crate::config::Config;
 use crate::exit::Failure;
@@ -26,6 +29,14 @@ use parts::Parts;
 
 /// The number of the only node of a cluster of one.
 const ALONE: u32 = 1;
+
+/// Which node this is, and what it has.
+#[derive(Clone, Copy)]
+struct Place {
+    node: NodeId,
+    is_clustered: bool,
+    cores: u16,
+}
 
 /// The server's capabilities as a feature of streams (XEP-0115 §6.3): who knows them already need
 /// not ask. They are those of an authenticated client's server, so nobody else is told.
@@ -39,7 +50,7 @@ fn caps((node, ver): &(String, String)) -> stream::Feature {
 fn edge_config(
     config: &Config,
     parts: &Parts,
-    cores: u16,
+    place: Place,
     tls: Arc<edge::tls::Tls>,
 ) -> Result<edge::Config, Failure> {
     let limits = &config.limits;
@@ -49,7 +60,6 @@ fn edge_config(
     let before = limits.stanza_size_before_login;
     stream.before_auth = ReadLimits { element_bytes: before, ..stream.before_auth };
     stream.after_auth = ReadLimits { element_bytes: limits.stanza_size, ..stream.after_auth };
-    let incarnation = parts.home.count_start().map_err(Failure::new)?;
     let possible = edge::Limits::default();
     let connections_max = match limits.connections {
         0 => possible.connections_max,
@@ -64,10 +74,10 @@ fn edge_config(
         wanted => wanted,
     };
     Ok(edge::Config {
-        node: NodeId { number: ALONE, incarnation },
-        cores,
-        hash_key: parts.identity.hash,
-        cluster: false,
+        node: place.node,
+        cluster: place.is_clustered,
+        cores: place.cores,
+        hash_key: parts.hash,
         stream: Arc::new(stream),
         tls,
         limits: edge::Limits {

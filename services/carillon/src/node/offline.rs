@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::Engine;
 use super::parts::{NotOpen, Parts};
 use crate::admin::protocol::Status;
+use crate::cluster::Folder;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::limits::DRAIN_TIME;
@@ -35,19 +36,28 @@ impl Offline {
     /// # Errors
     /// A sentence: the data cannot be opened.
     pub async fn open(config: &Config) -> Result<Option<Self>, Failure> {
+        if Folder::exists(&config.data) {
+            return Err(Failure::not_running(
+                "this node is of a cluster: the command needs it to run (carillon serve)",
+            ));
+        }
         let parts = match Parts::open(config, 1, false).await {
             Ok(parts) => parts,
             Err(NotOpen::InUse(_)) => return Ok(None),
             Err(NotOpen::Failed(why)) => return Err(why),
         };
-        let driver = spawn_local(parts.driver(0, Arc::new(Nobody)).run());
+        let outside = parts.router.clone();
+        let Some(driver) = parts.driver(0, Arc::new(Nobody), outside) else {
+            return Err(Failure::new("this node owns no accounts"));
+        };
+        let driver = spawn_local(driver.run());
         let status = Status {
             version: VERSION.to_owned(),
             pid: std::process::id(),
             domains: config.domains.clone(),
             ..Status::default()
         };
-        let engine = Engine::new(parts.router.clone(), Box::new(move || status.clone()));
+        let engine = Engine::new(parts.router.clone(), Box::new(move || status.clone()), None);
         Ok(Some(Self { parts, engine, driver }))
     }
 

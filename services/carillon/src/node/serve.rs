@@ -5,21 +5,28 @@
 //! socket, HTTP and the signals.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use edge::tls::Entry;
-use edge::{Drain, Edge, Listeners};
-use router::WorkerDriver;
+use edge::{Drain, Edge, Hub, Listeners};
+use peer::{Downlink, NodeId, Uplink};
+use router::{Outside, WorkerDriver};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 use tracing::{error, info, warn};
 
+use super::desk::Front;
 use super::figures::Figures;
+use super::forward::Forward;
+use super::joined::Joined;
 use super::parts::{NotOpen, Parts};
-use super::{Engine, tls};
+use super::{ALONE, Engine, Place, tls};
+use crate::admin::protocol::Fault;
+use crate::cluster::{Asked, Folder, Inflow, Switch};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::home::Home;
@@ -38,6 +45,15 @@ enum Event {
     Failed(String),
 }
 
+/// How a node is to start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start<'a> {
+    /// Forget commits that the disk has lost.
+    pub accept_loss: bool,
+    /// `TOKEN@HOST` of the cluster to join, for a node that is of none.
+    pub join: Option<&'a str>,
+}
+
 /// A running node. Made inside a `LocalSet`.
 pub struct Node {
     parts: Parts,
@@ -45,7 +61,9 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     events: mpsc::Receiver<Event>,
     figures: Rc<Figures>,
-    _admin: admin::Server,
+    engine: Rc<Engine>,
+    joined: Option<Joined>,
+    _front: Front,
     _http: Vec<http::Server>,
 }
 
@@ -55,18 +73,21 @@ impl Node {
     /// # Errors
     /// A sentence: the data cannot be opened, an address or a certificate cannot be had. What was
     /// started by then ends with the process.
-    pub async fn start(config: &Config, accept_loss: bool) -> Result<Self, Failure> {
+    pub async fn start(config: &Config, how: Start<'_>) -> Result<Self, Failure> {
         let process = Process::started();
         let cores = cores(config);
-        let parts = open(config, cores, accept_loss).await?;
+        let (parts, mut joined, config) = open(config, cores, how).await?;
+        let config = &config;
         if parts.home.is_open_to_others() {
             let folder = parts.home.root().display();
             warn!(%folder, "other users can look into the data folder: chmod 700 closes it");
         }
         let wanted = super::listen::usable(config)?;
         let tls = tls::open(config, &parts.home)?;
-        let config_of_edge = super::edge_config(config, &parts, cores, tls)?;
-        let (edge, hub) = Edge::new(config_of_edge, parts.router.clone())
+        let place = place(&parts, joined.as_ref(), cores)?;
+        let config_of_edge = super::edge_config(config, &parts, place, tls)?;
+        let ways = Ways::of(&parts, joined.as_ref());
+        let (edge, hub) = Edge::new(config_of_edge, ways.up.clone())
             .map_err(|why| Failure::new(format!("the edge cannot start: {why}")))?;
         let listeners = Listeners::bind(&wanted.clients, cores)
             .map_err(|why| Failure::new(format!("cannot listen on {why}")))?;
@@ -76,7 +97,7 @@ impl Node {
         let (tell, events) = mpsc::channel(2 * usize::from(cores) + 1);
         let mut threads = Vec::new();
         for (index, listeners) in (0..cores).zip(listeners) {
-            let driver = parts.driver(index, hub.clone());
+            let driver = parts.driver(index, ways.down(&hub), ways.outside.clone());
             threads.push(start_core(
                 (index, cores),
                 edge.clone(),
@@ -88,6 +109,7 @@ impl Node {
         let figures = Rc::new(Figures {
             process,
             domains: config.domains.clone(),
+            node: joined.as_ref().map(Joined::title),
             data: parts.home.root().display().to_string(),
             addresses,
             edge: edge.clone(),
@@ -95,13 +117,30 @@ impl Node {
             store: parts.store.clone(),
         });
         let about = figures.clone();
-        let engine = Engine::new(parts.router.clone(), Box::new(move || about.status()));
-        let socket = Home::socket(parts.home.root());
-        let admin = admin::Server::start(&socket, Rc::new(engine))
-            .map_err(|why| Failure::new(format!("{}: {why}", socket.display())))?;
+        let forward = joined.as_ref().map(|it| Forward(it.member.clone()));
+        let engine =
+            Rc::new(Engine::new(parts.router.clone(), Box::new(move || about.status()), forward));
+        let front = match joined.as_mut().and_then(|it| it.front.take()) {
+            Some(front) => front,
+            None => Front::open(parts.home.root(), None)?,
+        };
+        front.desk.serve(engine.clone());
         let http = pages.into_iter().map(|it| http::Server::start(it, figures.clone().pages()));
         let http = http.collect();
-        Ok(Self { parts, edge, threads, events, figures, _admin: admin, _http: http })
+        if let Some(joined) = &joined {
+            joined.serve(&parts, &hub);
+        }
+        Ok(Self {
+            parts,
+            edge,
+            threads,
+            events,
+            figures,
+            engine,
+            joined,
+            _front: front,
+            _http: http,
+        })
     }
 
     /// What is known of it.
@@ -128,6 +167,10 @@ impl Node {
                 event = self.events.recv() => if let Some(Event::Failed(what)) = event {
                     return Err(self.failed(&what));
                 },
+                heard = heard(&mut self.joined) => match heard {
+                    Heard::Ended(why) => return Err(self.failed(&why)),
+                    Heard::Asked(asked) => self.forwarded(asked),
+                },
                 _ = look.tick() => if self.parts.store.is_poisoned() {
                     return Err(self.failed("the store could not write; the disk may be full or \
                         broken, and only a new start can tell what was kept"));
@@ -135,6 +178,19 @@ impl Node {
             }
         }
         self.stop(stop).await
+    }
+
+    /// Answers a request that came by way of another node.
+    fn forwarded(&self, asked: Asked) {
+        let engine = self.engine.clone();
+        spawn_local(async move {
+            let reply = match serde_json::from_slice(&asked.request) {
+                Ok(request) => engine.answer_forwarded(request).await,
+                Err(_) => super::engine::refuse(Fault::Protocol, "it cannot be read".to_owned()),
+            };
+            // Who asked may be gone.
+            let _ = asked.answer.send(serde_json::to_vec(&reply).unwrap_or_default().into());
+        });
     }
 
     fn reload(&self) {
@@ -152,20 +208,16 @@ impl Node {
 
     /// Closes the streams, stores the sessions, closes the store; a second signal ends it at once.
     async fn stop(mut self, stop: &mut Stop) -> Result<(), Failure> {
-        let cores = self.threads.len();
-        let end = Instant::now() + DRAIN_TIME;
-        self.edge.drain(DRAIN_TIME.saturating_sub(CLOSE_TIME));
         let orderly = tokio::select! {
-            orderly = async {
-                let closed = self.wait(cores, end, |it| matches!(it, Event::CoreDone)).await;
-                self.parts.router.stop();
-                closed && self.wait(cores, end, |it| matches!(it, Event::WorkerDone)).await
-            } => orderly,
+            orderly = self.stop_parts() => orderly,
             () = second(stop) => false,
         };
         if !orderly {
             warn!("the stop was cut short: clients find what was acknowledged, not their sessions");
             return Err(Failure::new("the server was stopped before all sessions were stored"));
+        }
+        if let Some(joined) = self.joined.take() {
+            joined.leave().await;
         }
         for thread in self.threads {
             let _ = thread.join();
@@ -173,6 +225,21 @@ impl Node {
         self.parts.store.close();
         info!("stopped");
         Ok(())
+    }
+
+    /// Closes the streams, lets the shards go, stores the sessions. `false`: it took too long.
+    async fn stop_parts(&mut self) -> bool {
+        let cores = self.threads.len();
+        let end = Instant::now() + DRAIN_TIME;
+        self.edge.drain(DRAIN_TIME.saturating_sub(CLOSE_TIME));
+        let closed = self.wait(cores, end, |it| matches!(it, Event::CoreDone)).await;
+        if let Some(joined) = &self.joined {
+            joined.give_up().await;
+        }
+        let end = Instant::now() + CLOSE_TIME;
+        self.parts.router.stop();
+        let workers = if self.parts.store.store().is_some() { cores } else { 0 };
+        closed && self.wait(workers, end, |it| matches!(it, Event::WorkerDone)).await
     }
 
     /// Waits until as many events of a kind came; `false` if the time is up or something failed.
@@ -192,11 +259,26 @@ impl Node {
 }
 
 /// Opens the data; waits a little for a command that has it open.
-async fn open(config: &Config, cores: u16, accept_loss: bool) -> Result<Parts, Failure> {
+async fn open(
+    config: &Config,
+    cores: u16,
+    how: Start<'_>,
+) -> Result<(Parts, Option<Joined>, Config), Failure> {
     let give_up = Instant::now() + LOCK_TIME;
+    let is_clustered = how.join.is_some() || Folder::exists(&config.data);
     loop {
-        match Parts::open(config, cores, accept_loss).await {
-            Ok(parts) => return Ok(parts),
+        let opened = match is_clustered {
+            false => {
+                let parts = Parts::open(config, cores, how.accept_loss).await;
+                parts.map(|parts| (parts, None, config.clone()))
+            }
+            true => {
+                let opened = super::joined::open(config, cores, how.accept_loss, how.join).await;
+                opened.map(|(parts, joined, config)| (parts, Some(joined), config))
+            }
+        };
+        match opened {
+            Ok(opened) => return Ok(opened),
             Err(NotOpen::Failed(why)) => return Err(why),
             Err(NotOpen::InUse(_)) if is_served(config).await => {
                 let data = config.data.display();
@@ -205,6 +287,60 @@ async fn open(config: &Config, cores: u16, accept_loss: bool) -> Result<Parts, F
             Err(NotOpen::InUse(why)) if Instant::now() > give_up => return Err(why),
             Err(NotOpen::InUse(_)) => sleep(LOCK_TIME / 100).await,
         }
+    }
+}
+
+/// Which node this is: of its cluster, or on its own.
+fn place(parts: &Parts, joined: Option<&Joined>, cores: u16) -> Result<Place, Failure> {
+    if let Some(joined) = joined {
+        return Ok(Place { node: joined.member.me, is_clustered: true, cores });
+    }
+    let incarnation = parts.home.count_start().map_err(Failure::new)?;
+    Ok(Place { node: NodeId { number: ALONE, incarnation }, is_clustered: false, cores })
+}
+
+/// How the parts of a node reach each other.
+struct Ways {
+    up: Arc<dyn Uplink>,
+    outside: Arc<dyn Outside>,
+    switch: Option<Arc<Switch>>,
+}
+
+impl Ways {
+    fn of(parts: &Parts, joined: Option<&Joined>) -> Self {
+        match joined.map(|it| it.member.switch.clone()) {
+            Some(switch) => {
+                Self { up: switch.clone(), outside: switch.clone(), switch: Some(switch) }
+            }
+            None => {
+                let router = &parts.router;
+                Self { up: router.clone(), outside: router.clone(), switch: None }
+            }
+        }
+    }
+
+    fn down(&self, hub: &Arc<Hub>) -> Arc<dyn Downlink> {
+        match &self.switch {
+            Some(switch) => switch.clone(),
+            None => hub.clone(),
+        }
+    }
+}
+
+/// What a node hears of its cluster.
+enum Heard {
+    /// It is a member no more; why.
+    Ended(String),
+    /// An operator asks by way of another node.
+    Asked(Asked),
+}
+
+async fn heard(joined: &mut Option<Joined>) -> Heard {
+    let Some(joined) = joined else { return std::future::pending().await };
+    let Inflow { ended, asked } = &mut joined.inflow;
+    tokio::select! {
+        why = ended => Heard::Ended(why.unwrap_or_default()),
+        Some(asked) = asked.recv() => Heard::Asked(asked),
     }
 }
 
@@ -247,7 +383,7 @@ fn start_core(
     (index, cores): (u16, u16),
     edge: Edge,
     listeners: Listeners,
-    driver: WorkerDriver,
+    driver: Option<WorkerDriver>,
     tell: mpsc::Sender<Event>,
 ) -> Result<JoinHandle<()>, Failure> {
     let no_thread = |why| Failure::new(format!("a worker thread cannot start: {why}"));
@@ -263,7 +399,8 @@ fn start_core(
 }
 
 /// Runs the worker of a core, and tells how it ended.
-async fn watch(index: u16, driver: WorkerDriver, tell: mpsc::Sender<Event>) {
+async fn watch(index: u16, driver: Option<WorkerDriver>, tell: mpsc::Sender<Event>) {
+    let Some(driver) = driver else { return };
     let event = match spawn_local(driver.run()).await {
         Ok(()) => Event::WorkerDone,
         Err(_) => Event::Failed(format!("worker {index} panicked, which is a bug")),
@@ -313,7 +450,7 @@ mod tests {
         let config = config(folder.path());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let node = Node::start(&config, false).await.unwrap();
+            let node = Node::start(&config, Start::default()).await.unwrap();
             let find = |kind| node.figures().addresses().iter().find(|it| it.0 == kind).unwrap().1;
             let (c2s, http) = (find("c2s"), find("http"));
             let socket = Home::socket(&config.data);
@@ -343,7 +480,9 @@ mod tests {
                 let reply = client.call(&list).await.unwrap();
                 assert_eq!(reply, Reply::Accounts { accounts: vec![], more: false });
 
-                let Err(why) = Node::start(&config, false).await else { panic!("started twice") };
+                let Err(why) = Node::start(&config, Start::default()).await else {
+                    panic!("started twice")
+                };
                 assert!(why.text.contains("a server is running on this data"), "{why}");
                 rustix::process::kill_process(
                     rustix::process::getpid(),

@@ -1,0 +1,298 @@
+//! What a member does all the time: it takes maps, tells the others that it is there and whom it
+//! does not hear, and, where it leads the control plane, what is to be done. The rules are in
+//! `peer::control`; this drives them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mesh::raft::{MemberChange, Seat, Standing};
+use peer::control::duties::{Duties, Duty};
+use peer::control::{Command, Map, Move, Reply, Suspicions};
+use peer::limits::HEARTBEAT_US;
+use peer::node::{Heartbeat, LinkSaid, Load, Roles};
+use peer::{NodeId, Owner};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::member::{Member, roles_of};
+use crate::limits::{CLOSE_TIME, START_RETRY, WATCH};
+
+/// What other nodes, and this one's own parts, say to the member.
+pub(crate) enum Event {
+    /// Another node has said something about itself or others.
+    Said(NodeId, LinkSaid),
+    /// The next owner has all that the owner (of this node) knows.
+    Moved(Owner, NodeId),
+    /// It does not take it.
+    NotMoved(Owner, NodeId),
+    /// A shard of this node panicked.
+    Fallen(Owner),
+}
+
+/// Drives a member.
+pub(crate) struct Watch {
+    member: Arc<Member>,
+    events: UnboundedReceiver<Event>,
+    /// The map as the control plane last told it. The switch has it too once this node is ready.
+    known: Arc<Map>,
+    /// The map has had this node as a member.
+    seen: bool,
+    suspicions: Suspicions,
+    duties: Duties,
+    begun: Instant,
+    beats: u64,
+    beat_at: u64,
+}
+
+impl Watch {
+    /// For a member that has just joined. It tells the others that it is there from now on, and
+    /// takes maps to its own parts when these are ready.
+    pub(crate) fn new(member: Arc<Member>, events: UnboundedReceiver<Event>) -> Self {
+        Self {
+            known: member.switch.map(),
+            seen: false,
+            member,
+            events,
+            suspicions: Suspicions::default(),
+            duties: Duties::default(),
+            begun: Instant::now(),
+            beats: 0,
+            beat_at: 0,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Runs until this member is none any more, and says why.
+    pub(crate) async fn run(mut self) -> String {
+        let mut changes = self.member.control.changes();
+        let mut ticks = interval(WATCH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let replica = self.member.control.replica().cloned();
+        let ending = async move {
+            match replica {
+                Some(replica) => replica.ended().await.to_string(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(ending);
+        self.take_map();
+        loop {
+            tokio::select! {
+                biased;
+                why = &mut ending => return why,
+                () = self.member.is_ready(), if !self.is_serving() => self.serve(),
+                is_there = changes.next() => {
+                    if !is_there {
+                        return "the control plane has ended".to_owned();
+                    }
+                    self.take_map();
+                }
+                Some(event) = self.events.recv() => self.hear(event),
+                _ = ticks.tick() => self.tick(),
+            }
+            if self.is_over() {
+                return "the cluster has declared this node dead, or it was started elsewhere; a \
+                    new start makes it a member again"
+                    .to_owned();
+            }
+        }
+    }
+
+    /// Whether the map says that this incarnation is gone.
+    fn is_over(&self) -> bool {
+        self.seen && self.known.up(self.member.me).is_none()
+    }
+
+    fn is_serving(&self) -> bool {
+        self.member.switch.map().version > 0
+    }
+
+    /// The parts of this node are ready: they hear how things are.
+    fn serve(&mut self) {
+        if self.known.version > 0 {
+            self.member.switch.take_map(self.known.clone());
+        }
+    }
+
+    fn take_map(&mut self) {
+        let Some(after) = self.member.control.map() else { return };
+        // A replica that comes back may have less than this node has seen.
+        if after.version <= self.known.version {
+            return;
+        }
+        let (before, after) = (self.known.clone(), Arc::new(after));
+        self.seen |= after.up(self.member.me).is_some();
+        self.known = after.clone();
+        self.member.follow(&before, &after);
+        if self.is_serving() {
+            self.member.switch.take_map(after);
+        }
+    }
+
+    /// Those that this node should hear: all that it has something to say to.
+    fn peers(&self, map: &Map) -> Vec<NodeId> {
+        let ours = self.member.mesh.identity().roles;
+        let up = map.members.values().filter(|it| it.is_up() && it.id != self.member.me);
+        up.filter(|it| ours.may_link(roles_of(it.roles))).map(|it| it.id).collect()
+    }
+
+    fn hear(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Said(from, said) => {
+                self.suspicions.handle_heard(from, now);
+                match said {
+                    LinkSaid::Heartbeat(beat) => self.duties.handle_heartbeat(from, &beat, now),
+                    LinkSaid::Silent(list) => self.duties.handle_silent(from, &list, now),
+                    LinkSaid::Hello(_) | LinkSaid::Refused(_) => {}
+                }
+            }
+            Event::Moved(owner, to) => self.end_move(owner, to, true),
+            Event::NotMoved(owner, to) => self.end_move(owner, to, false),
+            Event::Fallen(Owner { shard, epoch }) => {
+                self.propose(Command::Regrant { shard, epoch, node: self.member.me });
+            }
+        }
+    }
+
+    fn end_move(&self, owner: Owner, to: NodeId, has_ended: bool) {
+        let moves = vec![Move { shard: owner.shard, to }];
+        self.propose(match has_ended {
+            true => Command::MoveEnd { moves },
+            false => Command::MoveAbort { moves },
+        });
+    }
+
+    /// Has a command carried out, in its own time.
+    fn propose(&self, command: Command) {
+        let member = self.member.clone();
+        tokio::spawn(async move {
+            debug!(?command, "proposed");
+            match member.control.command(command.clone()).await {
+                Ok(Reply::Refused(why)) => debug!(?command, %why, "the control plane says no"),
+                Ok(_) => {}
+                Err(why) => debug!(?command, %why, "the control plane has not answered"),
+            }
+        });
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let map = self.known.clone();
+        let peers = self.peers(&map);
+        self.suspicions.handle_peers(&peers, now);
+        self.suspicions.handle_time(now);
+        if now >= self.beat_at {
+            self.beat_at = now + HEARTBEAT_US - HEARTBEAT_US / 8;
+            self.beat(&peers, &map, now);
+        }
+        if let Some(silent) = self.suspicions.poll_silent(now) {
+            self.duties.handle_silent(self.member.me, &silent, now);
+            let control = peers
+                .iter()
+                .filter(|it| map.up(**it).is_some_and(|it| it.roles.has(Roles::CONTROL)));
+            for node in control {
+                self.member.switch.send_now(*node, LinkSaid::Silent(silent.clone()));
+            }
+        }
+        self.lead(now);
+    }
+
+    fn beat(&mut self, peers: &[NodeId], map: &Map, now: u64) {
+        self.beats += 1;
+        let beat = Heartbeat {
+            number: self.beats,
+            map: map.version,
+            lease_ms: self.member.lease_ms(),
+            load: Load::default(),
+        };
+        self.duties.handle_heartbeat(self.member.me, &beat, now);
+        for node in peers {
+            self.member.switch.send_now(*node, LinkSaid::Heartbeat(beat));
+        }
+        if self.beats.is_multiple_of(7200) {
+            let member = self.member.clone();
+            tokio::spawn(async move { member.renew().await });
+        }
+    }
+
+    /// What the leader of the control plane does.
+    fn lead(&mut self, now: u64) {
+        let Some(replica) = self.member.control.replica() else { return };
+        let status = replica.status();
+        self.duties.handle_leading(status.standing == Standing::Leader, now);
+        let voters = status.voters.keys().copied().collect();
+        let learners = status.learners.keys().copied().collect();
+        let duties = &mut self.duties;
+        let duty = replica.with(|plane| duties.poll(plane.state(), &voters, &learners, now));
+        match duty {
+            None => {}
+            Some(Duty::Propose(command)) => {
+                if let Command::DeclareDead { node, by } = &command {
+                    warn!(node = node.number, by = by.len(), "a node is declared dead");
+                }
+                self.propose(command);
+            }
+            Some(Duty::AddReplica(number)) => {
+                let Some(member) = self.known.members.get(&number) else { return };
+                let (node, address) = (member.name.to_string(), member.address.to_string());
+                let seat = Seat { node, address };
+                self.change(MemberChange::AddLearner(number.into(), seat));
+            }
+            Some(Duty::PromoteReplica(number)) => {
+                self.change(MemberChange::Promote(number.into()));
+            }
+            Some(Duty::DemoteReplica(number)) => self.change(MemberChange::Demote(number.into())),
+            Some(Duty::RemoveReplica(number)) => self.change(MemberChange::Remove(number.into())),
+        }
+    }
+
+    fn change(&self, change: MemberChange) {
+        let Some(replica) = self.member.control.replica().cloned() else { return };
+        tokio::spawn(async move {
+            info!(?change, "the control plane changes who holds replicas");
+            if let Err(why) = replica.change_members(change).await {
+                warn!(%why, "who holds replicas was not changed");
+            }
+        });
+    }
+}
+
+/// This node stops in order: the shards that it owns move away, with what their owner knows. If no
+/// other router is there to take them, or they do not within that time, they stay until it leaves.
+pub(crate) async fn give_up(member: &Member, within: Duration) {
+    let owns = |map: &Map| map.slots().any(|(_, slot)| slot.owner() == Some(member.me));
+    let has_heirs = |map: &Map| {
+        let others = map.members.values().filter(|it| it.id != member.me);
+        others.clone().any(|it| it.is_up() && it.takes_shards())
+    };
+    let moves = async {
+        let number = member.me.number;
+        while member.control.command(Command::Drain { number }).await.is_err() {
+            sleep(START_RETRY).await;
+        }
+        loop {
+            let map = member.switch.map();
+            if !owns(&map) || !has_heirs(&map) {
+                return;
+            }
+            sleep(START_RETRY).await;
+        }
+    };
+    let map = member.switch.map();
+    if owns(&map) && has_heirs(&map) && timeout(within, moves).await.is_err() {
+        warn!("this node stops before all its shards have moved away");
+    }
+}
+
+/// Says goodbye: control gives to others what this node still has, and suspects nobody.
+pub(crate) async fn leave(member: &Member) {
+    let goodbye = member.control.command(Command::Leave { node: member.me });
+    if !matches!(timeout(CLOSE_TIME, goodbye).await, Ok(Ok(_))) {
+        warn!("the cluster did not hear this node's goodbye, and will find it dead");
+    }
+}
