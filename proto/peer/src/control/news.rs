@@ -26,29 +26,32 @@ pub fn news(before: Option<&Map>, after: &Map, me: NodeId) -> Vec<News> {
     let mut news: Vec<News> = gone.map(|it| News::Gone(it.id)).collect();
     for (shard, now) in after.slots() {
         let then = before.map(|map| map.slot(shard)).unwrap_or_default();
-        news.extend(of_shard(shard, then, now, me));
+        news.extend(of_shard(shard, then, now, me).into_iter().flatten());
     }
     news
 }
 
-fn of_shard(shard: ShardId, then: Slot, now: Slot, me: NodeId) -> Option<News> {
+fn of_shard(shard: ShardId, then: Slot, now: Slot, me: NodeId) -> [Option<News>; 2] {
     if now.epoch > then.epoch {
-        return Some(match now.hold {
-            Hold::Serving(owner) | Hold::Moving(owner, _) if owner == me => {
+        let news = match now.hold {
+            Hold::Serving(owner) | Hold::Moving(owner, ..) if owner == me => {
                 News::Granted(shard, now.epoch)
             }
             _ => News::Lost(shard, now.epoch),
-        });
+        };
+        // It may be given and taken away again in one go.
+        let moves = matches!(now.hold, Hold::Moving(owner, ..) if owner == me);
+        return [Some(news), moves.then_some(News::GiveUp(shard))];
     }
-    match (then.hold, now.hold) {
-        (Hold::Serving(owner), Hold::Moving(same, _)) if owner == me && same == me => {
-            Some(News::GiveUp(shard))
-        }
-        (Hold::Moving(owner, _), Hold::Serving(same)) if owner == me && same == me => {
-            Some(News::KeepOn(shard))
-        }
+    let moving = |hold| match hold {
+        Hold::Moving(owner, _, attempt) if owner == me => Some(attempt),
         _ => None,
+    };
+    let (then, now) = (moving(then.hold), moving(now.hold));
+    if then == now {
+        return [None, None];
     }
+    [then.map(|_| News::KeepOn(shard)), now.map(|_| News::GiveUp(shard))]
 }
 
 #[cfg(test)]
@@ -120,11 +123,14 @@ mod tests {
     fn an_owner_hears_of_its_moves_and_nobody_else_does() {
         let both = [member(ME, Standing::Active), member(OTHER, Standing::Active)];
         let serving = map(&both, &[(4, Hold::Serving(ME), 7)]);
-        let moving = map(&both, &[(4, Hold::Moving(ME, OTHER), 7)]);
+        let moving = map(&both, &[(4, Hold::Moving(ME, OTHER, 1), 7)]);
+        let again = map(&both, &[(4, Hold::Moving(ME, OTHER, 2), 7)]);
         let moved = map(&both, &[(4, Hold::Serving(OTHER), 8)]);
         let shard = ShardId(4);
         assert_eq!(news(Some(&serving), &moving, ME), [News::GiveUp(shard)]);
         assert_eq!(news(Some(&serving), &moving, OTHER), []);
+        let both = [News::KeepOn(shard), News::GiveUp(shard)];
+        assert_eq!(news(Some(&moving), &again, ME), both, "another attempt");
         assert_eq!(news(Some(&moving), &serving, ME), [News::KeepOn(shard)]);
         assert_eq!(news(Some(&moving), &moved, ME), [News::Lost(shard, Epoch(8))]);
         assert_eq!(news(Some(&moving), &moved, OTHER), [News::Granted(shard, Epoch(8))]);

@@ -27,6 +27,9 @@ pub(crate) struct Folder {
     key: String,
     /// Of its replica of the control plane, on control nodes.
     pub(crate) replica: Option<u64>,
+    /// The replica was opened once: from then on an empty folder means that it has lost something.
+    #[serde(default)]
+    pub(crate) opened: bool,
     /// Where control nodes were when it last knew.
     pub(crate) control: Vec<Place>,
     /// The cluster is being made by this node.
@@ -109,6 +112,7 @@ impl Folder {
             certificate: base64::encode(credentials.certificate()),
             key: base64::encode(credentials.key()),
             replica,
+            opened: false,
             control,
             founding: None,
             root: root.to_owned(),

@@ -8,7 +8,7 @@ use mesh::channel::{self, Channels};
 use mesh::join::{Door, issue_renewal, renew};
 use mesh::link::{Answer, CallRefusal, Peer, Service, Settings};
 use mesh::plane::{Gate, Plane, control_nodes};
-use mesh::raft::{Carrier, Opening, Replica, Seat, Timing};
+use mesh::raft::{Carrier, Opening, Replica, Seat, Starts, Timing};
 use mesh::{Authority, Credentials, Mesh, NodeName, Role, Roles};
 use parking_lot::Mutex;
 use peer::control::{Command, Join, Map, Reply, TokenHash};
@@ -93,6 +93,9 @@ impl Member {
         let address = advertised(config, listen);
 
         let control = open_control(&folder, &mesh).await?;
+        if !std::mem::replace(&mut folder.opened, true) {
+            folder.write().map_err(Failure::new)?;
+        }
         let (ask, asked) = mpsc::channel(FORWARDED_MAX);
         let answers = Arc::new(Answers {
             control: control.clone(),
@@ -248,6 +251,7 @@ async fn open_control(folder: &Folder, mesh: &Mesh) -> Result<Control, Failure> 
         replica,
         cluster: me.cluster,
         folder: folder.raft(),
+        starts: if folder.opened { Starts::Again } else { Starts::First },
         carrier: Arc::new(mesh.clone()),
         machine: Plane::default(),
         timing: Timing::default(),

@@ -11,7 +11,7 @@ use mesh::link::{Answer, CallRefusal, Link, LinkError, Peer, Service};
 use mesh::{Role, frames};
 use parking_lot::RwLock;
 use peer::codec;
-use peer::control::{Map, News, news};
+use peer::control::{Attempt, Hold, Map, News, news};
 use peer::moving::HandOver;
 use peer::node::{LinkSaid, Roles};
 use peer::{
@@ -223,11 +223,17 @@ impl Switch {
 
     /// The next owner of a shard of this node's has answered.
     fn handed_over(&self, heir: NodeId, owner: Owner, said: HandOver) {
-        let _ = match said {
-            HandOver::Complete => self.tell.send(Event::Moved(owner, heir)),
-            HandOver::Refused(_) => self.tell.send(Event::NotMoved(owner, heir)),
-            HandOver::Taken { .. } => Ok(()),
-        };
+        let Owner { shard, .. } = owner;
+        if let Hold::Moving(_, to, begun) = self.map.read().slot(shard).hold
+            && to == heir
+        {
+            let attempt = Attempt { shard, to, begun };
+            let _ = match said {
+                HandOver::Complete => self.tell.send(Event::Moved(attempt)),
+                HandOver::Refused(_) => self.tell.send(Event::NotMoved(attempt)),
+                HandOver::Taken { .. } => Ok(()),
+            };
+        }
         self.put(owner.shard, Input::HandOver(owner.shard, owner.epoch, said));
     }
 }
@@ -307,7 +313,7 @@ impl Outside for Switch {
 
     fn page(&self, page: Page) {
         let slot = self.map.read().slot(page.shard);
-        if let peer::control::Hold::Moving(_, heir) = slot.hold {
+        if let Hold::Moving(_, heir, _) = slot.hold {
             self.send(heir, page.shard, &Frame::Page { node: heir, page });
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mesh::raft::{MemberChange, Seat, Standing};
 use peer::control::duties::{Duties, Duty};
-use peer::control::{Command, Map, Move, Reply, Suspicions};
+use peer::control::{Attempt, Command, Map, Reply, Suspicions};
 use peer::limits::HEARTBEAT_US;
 use peer::node::{Heartbeat, LinkSaid, Load, Roles};
 use peer::{NodeId, Owner};
@@ -23,9 +23,9 @@ pub(crate) enum Event {
     /// Another node has said something about itself or others.
     Said(NodeId, LinkSaid),
     /// The next owner has all that the owner (of this node) knows.
-    Moved(Owner, NodeId),
+    Moved(Attempt),
     /// It does not take it.
-    NotMoved(Owner, NodeId),
+    NotMoved(Attempt),
     /// A shard of this node panicked.
     Fallen(Owner),
 }
@@ -151,20 +151,14 @@ impl Watch {
                     LinkSaid::Hello(_) | LinkSaid::Refused(_) => {}
                 }
             }
-            Event::Moved(owner, to) => self.end_move(owner, to, true),
-            Event::NotMoved(owner, to) => self.end_move(owner, to, false),
+            Event::Moved(attempt) => self.propose(Command::MoveEnd { moves: vec![attempt] }),
+            Event::NotMoved(attempt) => {
+                self.propose(Command::MoveAbort { moves: vec![attempt] });
+            }
             Event::Fallen(Owner { shard, epoch }) => {
                 self.propose(Command::Regrant { shard, epoch, node: self.member.me });
             }
         }
-    }
-
-    fn end_move(&self, owner: Owner, to: NodeId, has_ended: bool) {
-        let moves = vec![Move { shard: owner.shard, to }];
-        self.propose(match has_ended {
-            true => Command::MoveEnd { moves },
-            false => Command::MoveAbort { moves },
-        });
     }
 
     /// Has a command carried out, in its own time.

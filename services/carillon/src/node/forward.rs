@@ -102,15 +102,19 @@ impl Forward {
     }
 
     fn number(&self, name: &str) -> Result<u32, Reply> {
-        let map = self.0.switch.map();
-        map.named(name)
+        let map = self.0.control.map();
+        map.as_ref()
+            .and_then(|map| map.named(name))
             .map(|member| member.id.number)
             .ok_or_else(|| refuse(Fault::Unknown, format!("there is no node {name}")))
     }
 
     async fn view(&self) -> Reply {
         let raft = self.0.control.status().await.ok();
-        let map = self.0.switch.map();
+        let Some(map) = self.0.control.map() else {
+            let text = "this node has no map yet: it waits for the control nodes".to_owned();
+            return refuse(Fault::Unavailable, text);
+        };
         let linked = |node| node == self.0.me || self.0.is_linked(&map, node);
         let view = cluster::view(&map, self.0.name().as_str(), raft.as_ref(), linked);
         Reply::Cluster(Box::new(view))
@@ -138,8 +142,9 @@ impl Forward {
         let add = Command::AddToken { token: token_hash, roles, expires_us };
         match self.command(add).await {
             Reply::Done => {
-                let map = self.0.switch.map();
-                let host = map.up(self.0.me).map(|it| it.address.to_string()).unwrap_or_default();
+                let map = self.0.control.map();
+                let me = map.as_ref().and_then(|map| map.up(self.0.me));
+                let host = me.map(|it| it.address.to_string()).unwrap_or_default();
                 Reply::Token { token, host }
             }
             refusal => refusal,
