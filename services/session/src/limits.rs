@@ -94,6 +94,10 @@ pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How long to wait before a batch that the store could not take is offered again, in microseconds.
 pub const STORE_RETRY_US: u64 = 100_000;
 
+/// Shards that a worker claims at a time: each is a commit of its own, and a store on another node
+/// takes 256 at a time from all workers of one.
+pub const CLAIMS_MAX: usize = 64;
+
 /// How long a shard that panicked stays closed, in microseconds: twice as long each time, so that
 /// what makes it panic again and again does not take the node's time.
 pub const FALL_WAIT_US: u64 = 250_000;

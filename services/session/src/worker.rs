@@ -389,6 +389,7 @@ impl Worker {
                 None => self.deadlines.set(id, None),
             }
         }
+        self.begin_claims();
         self.end_giving(env);
         self.retry_flight(now);
         self.refresh(env);

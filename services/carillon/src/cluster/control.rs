@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesh::Mesh;
 use mesh::plane::{MapCopy, Plane, control_nodes};
 use mesh::raft::{ControlError, Follower, Replica, Seat, Status};
+use peer::control::map::Seen;
 use peer::control::{Command, Map, Reply};
 use tokio::sync::watch;
 
@@ -89,7 +90,7 @@ impl Control {
 /// Tells when the map may have changed.
 pub(crate) struct Changes {
     own: Option<watch::Receiver<u64>>,
-    others: watch::Receiver<u64>,
+    others: watch::Receiver<Seen>,
 }
 
 impl Changes {

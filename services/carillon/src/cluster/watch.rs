@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh::raft::{MemberChange, Seat, Standing};
+use mesh::plane::member_change;
+use mesh::raft::{MemberChange, Standing};
 use peer::control::duties::{Duties, Duty};
 use peer::control::{Attempt, Command, Map, Reply, Suspicions};
 use peer::limits::HEARTBEAT_US;
@@ -120,8 +121,10 @@ impl Watch {
 
     fn take_map(&mut self) {
         let Some(after) = self.member.control.map() else { return };
-        // A replica that comes back may have less than this node has seen.
-        if after.version <= self.known.version {
+        // A replica that comes back may have less than this node has seen; a control plane that was
+        // made anew begins again.
+        let is_older = after.version <= self.known.version;
+        if after.lineage == self.known.lineage && is_older {
             return;
         }
         let (before, after) = (self.known.clone(), Arc::new(after));
@@ -221,27 +224,22 @@ impl Watch {
         self.duties.handle_leading(status.standing == Standing::Leader, now);
         let voters = status.voters.keys().copied().collect();
         let learners = status.learners.keys().copied().collect();
-        let duties = &mut self.duties;
-        let duty = replica.with(|plane| duties.poll(plane.state(), &voters, &learners, now));
-        match duty {
-            None => {}
-            Some(Duty::Propose(command)) => {
-                if let Command::DeclareDead { node, by } = &command {
-                    warn!(node = node.number, by = by.len(), "a node is declared dead");
+        loop {
+            let duties = &mut self.duties;
+            let duty = replica.with(|plane| duties.poll(plane.state(), &voters, &learners, now));
+            match duty {
+                None => return,
+                Some(Duty::Propose(command)) => {
+                    if let Command::DeclareDead { node, by } = &command {
+                        warn!(node = node.number, by = by.len(), "a node is declared dead");
+                    }
+                    self.propose(command);
                 }
-                self.propose(command);
+                Some(duty) => match member_change(&self.known, &duty) {
+                    Some(change) => self.change(change),
+                    None => return,
+                },
             }
-            Some(Duty::AddReplica(number)) => {
-                let Some(member) = self.known.members.get(&number) else { return };
-                let (node, address) = (member.name.to_string(), member.address.to_string());
-                let seat = Seat { node, address };
-                self.change(MemberChange::AddLearner(number.into(), seat));
-            }
-            Some(Duty::PromoteReplica(number)) => {
-                self.change(MemberChange::Promote(number.into()));
-            }
-            Some(Duty::DemoteReplica(number)) => self.change(MemberChange::Demote(number.into())),
-            Some(Duty::RemoveReplica(number)) => self.change(MemberChange::Remove(number.into())),
         }
     }
 

@@ -6,7 +6,7 @@ use peer::{Between, Epoch, NodeId, ShardId};
 use super::waiting::Waiting;
 use super::{Asker, Output, Slot, Stop, Worker};
 use crate::keys;
-use crate::limits::STORE_RETRY_US;
+use crate::limits::{CLAIMS_MAX, STORE_RETRY_US};
 use crate::rows::{Clock, Fence};
 use crate::shard::{self, Env, Shard};
 
@@ -53,6 +53,26 @@ impl Claim {
 }
 
 impl Worker {
+    /// Begins to claim shards that were granted, so many at a time: a node may be granted thousands
+    /// at once.
+    pub(super) fn begin_claims(&mut self) {
+        let slots = &self.slots;
+        let waits = |id: &ShardId| matches!(slots.get(id), Some(Slot::Claiming(_)));
+        let Some(cluster) = self.cluster.as_mut().filter(|it| !it.unclaimed.is_empty()) else {
+            return;
+        };
+        cluster.claiming.retain(waits);
+        let mut begun = Vec::new();
+        while cluster.claiming.len() < CLAIMS_MAX
+            && let Some(id) = cluster.unclaimed.pop_front()
+        {
+            if waits(&id) && cluster.claiming.insert(id) {
+                begun.push(id);
+            }
+        }
+        begun.into_iter().for_each(|id| self.read_claim(id));
+    }
+
     /// Keeps an input until the shard is served.
     pub(super) fn wait(&mut self, id: ShardId, input: shard::Input) {
         let Some(Slot::Claiming(claim)) = self.slots.get_mut(&id) else { return };
@@ -153,6 +173,7 @@ impl Worker {
             }
         });
         self.collect(id);
+        self.begin_claims();
         while let Some(mut input) = waiting.pop() {
             if let shard::Input::Between(Between::Pass(pass)) = &mut input {
                 // It came before the shard was ours. Its source may have sent it again meanwhile,

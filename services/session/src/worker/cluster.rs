@@ -4,7 +4,7 @@
 //!
 //! A worker on a node of its own has nothing of this: all shards are its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use peer::{Between, Complete, Epoch, NodeId, ShardId};
 
@@ -21,6 +21,9 @@ use crate::shard::{self, Env};
 pub(super) struct Cluster {
     /// The highest epoch of each shard that this node has heard of from control.
     map: BTreeMap<ShardId, Epoch>,
+    /// Shards that are being claimed, and granted ones that wait for their turn.
+    pub(super) claiming: BTreeSet<ShardId>,
+    pub(super) unclaimed: VecDeque<ShardId>,
     /// Frames for owners that control has not named here yet.
     early: BTreeMap<ShardId, Early>,
     pub(super) lease: Lease,
@@ -108,7 +111,12 @@ impl Worker {
             self.fall_with(id, TOO_MUCH.to_owned());
         } else if self.stop == Stop::No {
             self.slots.insert(id, Slot::Claiming(claim));
-            self.read_claim(id);
+            if let Some(cluster) = &mut self.cluster {
+                // An earlier claim of it is none any more.
+                cluster.claiming.remove(&id);
+                cluster.unclaimed.push_back(id);
+            }
+            self.begin_claims();
         }
         self.moved(id, env);
     }

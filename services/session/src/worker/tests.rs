@@ -15,8 +15,8 @@ use super::*;
 use crate::config;
 use crate::keys;
 use crate::limits::{
-    HAND_OVER_BYTES_MAX, HAND_OVER_US, LEASE_REFRESH_US, LEASE_US, PAGES_WINDOW, REBUILD_US,
-    STORE_RETRY_US,
+    CLAIMS_MAX, HAND_OVER_BYTES_MAX, HAND_OVER_US, LEASE_REFRESH_US, LEASE_US, PAGES_WINDOW,
+    REBUILD_US, STORE_RETRY_US,
 };
 use crate::module::Modules;
 use crate::rows::Fence;
@@ -447,4 +447,26 @@ fn pages_come_in_order_and_so_many_bytes_of_them_are_kept() {
     rig.give(Input::Page(page(16, true, Bytes::from_static(&[1]))));
     rig.run();
     assert_eq!(said(&mut rig), [HandOver::Refused(HandOverRefusal::Full)]);
+}
+
+#[test]
+fn so_many_shards_are_claimed_at_a_time() {
+    let mut rig = Rig::new(MemStore::new());
+    let granted = 2 * CLAIMS_MAX as u16 + 7;
+    for id in 0..granted {
+        rig.give(Input::Granted(ShardId(id), Epoch(1), Vec::new()));
+    }
+    let mut claims = 0;
+    while let Some(output) = rig.worker.poll() {
+        claims += usize::from(matches!(&output, Output::Read(_, reads) if reads.len() == 2));
+        rig.out.push(output);
+    }
+    assert_eq!(claims, CLAIMS_MAX);
+    for output in std::mem::take(&mut rig.out) {
+        let Output::Read(number, reads) = output else { continue };
+        let rows = rig.store.read_now(&reads);
+        rig.give(Input::Rows(number, rows));
+    }
+    rig.run();
+    assert_eq!(rig.worker.shards().count(), usize::from(granted), "the others had their turn");
 }
