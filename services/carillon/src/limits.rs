@@ -108,6 +108,10 @@ pub const WATCH: Duration = Duration::from_millis(250);
 
 const _: () = assert!(WATCH.as_micros() as u64 * 2 <= peer::limits::HEARTBEAT_US);
 
+/// What other nodes say to this one that it has not heard yet: some seconds of a thousand members'
+/// heartbeats.
+pub const EVENTS_MAX: usize = 8192;
+
 /// How long another node may take to do what an operator asks of an account that it owns.
 pub const FORWARD_TIME: Duration = Duration::from_secs(10);
 

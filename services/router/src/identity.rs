@@ -29,8 +29,8 @@ impl std::fmt::Display for IdentityError {
         f.write_str(match self {
             Self::Store => "the store does not answer",
             Self::OtherCluster => {
-                "the accounts in the store are spread by another key than that of the cluster: it is \
-                 not this cluster's store"
+                "the accounts in the store are spread by another key than that of the cluster: \
+                 it is not this cluster's store"
             }
             Self::Unreadable => {
                 "the store's cluster row cannot be read: \

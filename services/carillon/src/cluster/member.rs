@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use peer::control::{Command, Join, Map, Reply, TokenHash};
 use peer::shard::HashKey;
 use peer::{Epoch, NodeId};
-use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -26,7 +25,7 @@ use super::switch::{Calls, Switch};
 use super::watch::Watch;
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::limits::{FORWARDED_MAX, START_RETRY};
+use crate::limits::{EVENTS_MAX, FORWARDED_MAX, START_RETRY};
 use crate::secrets::unhex;
 
 /// A node of a cluster, from the moment in which the control plane knows of its start.
@@ -82,7 +81,7 @@ impl Member {
             .map_err(|why| Failure::new(why.to_string()))?;
         let authority = folder.authority().map_err(Failure::new)?.map(Arc::new);
 
-        let (tell, events) = unbounded_channel();
+        let (tell, events) = mpsc::channel(EVENTS_MAX);
         let switch = Switch::new(tell);
         let channels = Channels::new(switch.clone(), channel::Limits::default());
         let settings = Settings { workers, ..Settings::default() };
@@ -121,7 +120,8 @@ impl Member {
             }
             None => start_as_member(&control, join).await?,
         };
-        info!(node = %name, number = me.number, incarnation = me.incarnation, "member of {cluster}");
+        let NodeId { number, incarnation } = me;
+        info!(node = %name, number, incarnation, "member of {cluster}");
         switch.set_me(me);
         let folder = Mutex::new(folder);
         let (ready, lease) = (Notify::new(), OnceLock::new());

@@ -21,7 +21,7 @@ use peer::{
 use router::{Outside, Router};
 use session::attachment::orphaned;
 use session::worker::Input;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::watch::Event;
 
@@ -41,12 +41,12 @@ pub(crate) struct Switch {
     hub: OnceLock<Arc<Hub>>,
     channels: OnceLock<Arc<Channels>>,
     calls: OnceLock<Arc<dyn Calls>>,
-    tell: UnboundedSender<Event>,
+    tell: Sender<Event>,
 }
 
 impl Switch {
     /// A switch that knows nobody yet. What others have to say to this node itself goes to `tell`.
-    pub(crate) fn new(tell: UnboundedSender<Event>) -> Arc<Self> {
+    pub(crate) fn new(tell: Sender<Event>) -> Arc<Self> {
         let nothing = Map::new(peer::node::ClusterId(0), peer::shard::HashKey(0, 0));
         Arc::new(Self {
             me: OnceLock::new(),
@@ -185,6 +185,13 @@ impl Switch {
         }
     }
 
+    fn tell(&self, event: Event) {
+        // It is taken at once, or this node stands still, and others find it dead.
+        if self.tell.try_send(event).is_err() {
+            tracing::error!("this node does not come to hear what others say");
+        }
+    }
+
     fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
         self.map.read().slot(shard).owner()
     }
@@ -228,11 +235,11 @@ impl Switch {
             && to == heir
         {
             let attempt = Attempt { shard, to, begun };
-            let _ = match said {
-                HandOver::Complete => self.tell.send(Event::Moved(attempt)),
-                HandOver::Refused(_) => self.tell.send(Event::NotMoved(attempt)),
-                HandOver::Taken { .. } => Ok(()),
-            };
+            match said {
+                HandOver::Complete => self.tell(Event::Moved(attempt)),
+                HandOver::Refused(_) => self.tell(Event::NotMoved(attempt)),
+                HandOver::Taken { .. } => {}
+            }
         }
         self.put(owner.shard, Input::HandOver(owner.shard, owner.epoch, said));
     }
@@ -325,7 +332,7 @@ impl Outside for Switch {
 
     fn fallen(&self, shard: ShardId) {
         let epoch = self.epoch(shard);
-        let _ = self.tell.send(Event::Fallen(Owner { shard, epoch }));
+        self.tell(Event::Fallen(Owner { shard, epoch }));
     }
 }
 
@@ -342,7 +349,7 @@ impl Receiver for Switch {
         if let Ok(Frame::Node { said: NodeSaid::Link(said), source, .. }) = codec::decode(&body)
             && source == from
         {
-            let _ = self.tell.send(Event::Said(from, said));
+            self.tell(Event::Said(from, said));
         }
     }
 

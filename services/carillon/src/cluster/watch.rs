@@ -12,7 +12,7 @@ use peer::control::{Attempt, Command, Map, Reply, Suspicions};
 use peer::limits::HEARTBEAT_US;
 use peer::node::{Heartbeat, LinkSaid, Load, Roles};
 use peer::{NodeId, Owner};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -34,7 +34,7 @@ pub(crate) enum Event {
 /// Drives a member.
 pub(crate) struct Watch {
     member: Arc<Member>,
-    events: UnboundedReceiver<Event>,
+    events: Receiver<Event>,
     /// The map as the control plane last told it. The switch has it too once this node is ready.
     known: Arc<Map>,
     /// The map has had this node as a member.
@@ -49,7 +49,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// For a member that has just joined. It tells the others that it is there from now on, and
     /// takes maps to its own parts when these are ready.
-    pub(crate) fn new(member: Arc<Member>, events: UnboundedReceiver<Event>) -> Self {
+    pub(crate) fn new(member: Arc<Member>, events: Receiver<Event>) -> Self {
         Self {
             known: member.switch.map(),
             seen: false,

@@ -60,7 +60,8 @@ fn init(config: &Config) -> Result<(), Failure> {
 fn how_to_join(token: &str, host: &str) -> String {
     format!(
         "One more node may join within a day, with\n\n    carillon serve --join {token}@{host}\n\n\
-         where its configuration says its name, roles and address ([cluster]). This is shown once.\n"
+         where its configuration says its name, roles and address ([cluster]). This is shown\n\
+         once.\n"
     )
 }
 

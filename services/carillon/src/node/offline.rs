@@ -111,6 +111,7 @@ mod tests {
                 format!("{fault:?}")
             }
             Reply::Status(status) => status.domains.join(" "),
+            other => panic!("{other:?}"),
         }
     }
 
