@@ -8,10 +8,10 @@ use mesh::channel::{self, Channels};
 use mesh::join::{Door, issue_renewal, renew};
 use mesh::link::{Answer, CallRefusal, Peer, Service, Settings};
 use mesh::plane::{Gate, Plane, control_nodes};
-use mesh::raft::{Carrier, Opening, Replica, Seat, Starts, Timing};
-use mesh::{Authority, Credentials, Mesh, NodeName, Role, Roles};
-use parking_lot::Mutex;
-use peer::control::{Command, Join, Map, Reply, TokenHash};
+use mesh::raft::{Opening, Replica, Seat, Starts, Timing};
+use mesh::{Authority, Credentials, Mesh, NodeName, Role, Roles, known};
+use parking_lot::{Mutex, RwLock};
+use peer::control::{Command, Join, Map, Reply, Standing, TokenHash};
 use peer::shard::HashKey;
 use peer::{Epoch, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -42,6 +42,9 @@ pub(crate) struct Member {
     pub(crate) authority: Option<Arc<Authority>>,
     answers: Arc<Answers>,
     folder: Mutex<Folder>,
+    /// The map as the control plane last told it.
+    known: RwLock<Arc<Map>>,
+    drains: mpsc::Sender<()>,
     ready: Notify,
     lease: OnceLock<LeaseAge>,
 }
@@ -53,6 +56,8 @@ pub(crate) type LeaseAge = Box<dyn Fn() -> Option<u32> + Send + Sync>;
 pub(crate) struct Inflow {
     /// It is a member no more; why.
     pub(crate) ended: oneshot::Receiver<String>,
+    /// It is to give its clients away.
+    pub(crate) drains: mpsc::Receiver<()>,
     /// Requests of operators at other nodes, for accounts that this one owns.
     pub(crate) asked: mpsc::Receiver<Asked>,
 }
@@ -125,15 +130,28 @@ impl Member {
         switch.set_me(me);
         let folder = Mutex::new(folder);
         let (ready, lease) = (Notify::new(), OnceLock::new());
-        let member =
-            Arc::new(Self { mesh, control, switch, me, authority, answers, folder, ready, lease });
+        let (drains, told) = mpsc::channel(1);
+        let known = RwLock::new(switch.map());
+        let member = Arc::new(Self {
+            mesh,
+            control,
+            switch,
+            me,
+            authority,
+            answers,
+            folder,
+            known,
+            drains,
+            ready,
+            lease,
+        });
         let (end, ended) = oneshot::channel();
         let watch = Watch::new(member.clone(), events);
         tokio::spawn(async move {
             // Nobody listens once the process ends.
             let _ = end.send(watch.run().await);
         });
-        Ok((member, Inflow { ended, asked }))
+        Ok((member, Inflow { ended, drains: told, asked }))
     }
 
     /// The parts of this node that maps are for are there.
@@ -176,14 +194,17 @@ impl Member {
 
     /// Keeps links to all members that this one has something to say to, and where the control
     /// nodes are, for the next start.
-    pub(crate) fn follow(&self, before: &Map, after: &Map) {
+    pub(crate) fn follow(self: &Arc<Self>, before: &Map, after: &Arc<Map>) {
+        *self.known.write() = after.clone();
+        self.judge(before, after);
         let ours = self.mesh.identity().roles;
         for member in after.members.values().filter(|it| it.id.number != self.me.number) {
             let known = before.members.get(&member.id.number);
             let is_new = known.is_none_or(|it| it.id != member.id || it.address != member.address);
             if is_new && member.is_up() && ours.may_link(roles_of(member.roles)) {
-                let (node, address) = (member.name.to_string(), member.address.to_string());
-                Carrier::keep(&self.mesh, &Seat { node, address });
+                if let Some(name) = NodeName::parse(member.name.as_str()) {
+                    self.mesh.keep_at(&name, vec![member.address.to_string()]);
+                }
             }
         }
         self.control.follow(after, self.name().as_str());
@@ -195,6 +216,30 @@ impl Member {
                 warn!(%why, "where the control nodes are was not kept");
             }
         }
+    }
+
+    /// Once this node knows who is a member, nobody else links with it.
+    fn judge(self: &Arc<Self>, before: &Map, after: &Map) {
+        let Some(me) = after.up(self.me) else { return };
+        let drained = before.up(self.me).is_some_and(|it| it.standing == Standing::Draining);
+        if me.standing == Standing::Draining && !drained {
+            // One that waits says it already.
+            let _ = self.drains.try_send(());
+        }
+        if before.up(self.me).is_none() {
+            let member = Arc::downgrade(self);
+            self.mesh.set_judge(Arc::new(move |peer: &Peer| {
+                let map = member.upgrade().map(|member| member.known.read().clone());
+                map.is_some_and(|map| known::may_link(&map, peer))
+            }));
+        } else if before.members.keys().any(|it| !after.members.contains_key(it)) {
+            self.mesh.judge_again();
+        }
+    }
+
+    /// A setting of the cluster.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        self.known.read().settings.get(name).map(ToString::to_string)
     }
 
     /// Gets the next certificate, if it is time.

@@ -83,6 +83,12 @@ impl Switch {
         }
     }
 
+    /// Whether other nodes have taken all that was sent to them.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let channels = self.channels.get();
+        channels.is_none_or(|it| it.status().iter().all(|it| it.kept.0 == 0))
+    }
+
     /// The map as this node knows it.
     pub(crate) fn map(&self) -> Arc<Map> {
         self.map.read().clone()

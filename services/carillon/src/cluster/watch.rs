@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::member::{Member, roles_of};
-use crate::limits::{CLOSE_TIME, START_RETRY, WATCH};
+use crate::limits::{CLOSE_TIME, FLUSH_LOOK, START_RETRY, WATCH};
 
 /// What other nodes, and this one's own parts, say to the member.
 pub(crate) enum Event {
@@ -283,6 +283,13 @@ pub(crate) async fn give_up(member: &Member, within: Duration) {
 
 /// Says goodbye: control gives to others what this node still has, and suspects nobody.
 pub(crate) async fn leave(member: &Member) {
+    let flushed = async {
+        while !member.switch.is_flushed() {
+            sleep(FLUSH_LOOK).await;
+        }
+    };
+    // What its connections said last is for their owners, who may be gone.
+    let _ = timeout(CLOSE_TIME, flushed).await;
     let goodbye = member.control.command(Command::Leave { node: member.me });
     if !matches!(timeout(CLOSE_TIME, goodbye).await, Ok(Ok(_))) {
         warn!("the cluster did not hear this node's goodbye, and will find it dead");

@@ -120,6 +120,7 @@ impl Figures {
             ("source_count", &edge.refused_source_count),
             ("source_rate", &edge.refused_source_rate),
             ("full", &edge.refused_full),
+            ("busy", &edge.refused_busy),
             ("error", &edge.accept_errors),
         ] {
             page.sample(name, &[("result", result)], counter.value());
@@ -143,6 +144,14 @@ impl Figures {
         }
         let help = "Connections that went to the core of their account's owner.";
         page.single("carillon_moved_connections_total", Kind::Counter, help, edge.moved.value());
+        let help = "Logins that were refused because too many were under way.";
+        page.single(
+            "carillon_logins_refused_total",
+            Kind::Counter,
+            help,
+            edge.refused_logins.value(),
+        );
+        self.write_kept(page);
         let name = "carillon_client_bytes_total";
         page.family(name, Kind::Counter, "Bytes from and to clients, TLS included.");
         page.sample(name, &[("direction", "in")], edge.bytes_in.value());
@@ -150,6 +159,37 @@ impl Figures {
         let name = "carillon_in_flight_bytes";
         let help = "Bytes of stanzas from clients that are not confirmed yet.";
         page.single(name, Kind::Gauge, help, edge.in_flight_bytes.value());
+    }
+
+    /// What an edge of a cluster does for sessions that outlive their owner or their socket.
+    fn write_kept(&self, page: &mut Page) {
+        let edge = self.edge.metrics();
+        let help = "Connections that are lost, and whose sessions may be resumed.";
+        page.single("carillon_lost_kept", Kind::Gauge, help, edge.lost_kept.value());
+        for (name, help, counter) in [
+            (
+                "carillon_lost_dropped_total",
+                "Lost connections that were not kept until their time.",
+                &edge.lost_dropped,
+            ),
+            (
+                "carillon_reports_total",
+                "Sessions that were reported to a new owner.",
+                &edge.reports,
+            ),
+            (
+                "carillon_shards_moved_total",
+                "Shards of which this edge heard that they have a new owner.",
+                &edge.shards_moved,
+            ),
+            (
+                "carillon_stale_frames_total",
+                "Frames of owners that were none any more.",
+                &edge.stale_frames,
+            ),
+        ] {
+            page.single(name, Kind::Counter, help, counter.value());
+        }
     }
 
     fn write_router(&self, page: &mut Page) {

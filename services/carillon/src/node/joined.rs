@@ -20,7 +20,7 @@ use crate::cluster::{self, Folder, Inflow, Member};
 use crate::config::{Config, StoreKind};
 use crate::exit::Failure;
 use crate::home::Home;
-use crate::limits::{CLOSE_TIME, LEAVE_TIME, START_RETRY};
+use crate::limits::{HAND_OFF_RATE, LEAVE_TIME, START_RETRY};
 use crate::secrets::Secrets;
 
 /// A node's place in its cluster, with the threads that its links run on.
@@ -29,7 +29,35 @@ pub(super) struct Joined {
     pub(super) inflow: Inflow,
     /// Until the node takes it over.
     pub(super) front: Option<Front>,
-    runtime: Runtime,
+    links: Links,
+}
+
+/// The threads that links run on. They end in the background: whoever lets go of them does not
+/// wait.
+struct Links(Option<Runtime>);
+
+impl Links {
+    fn start() -> Result<Self, Failure> {
+        let made = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("mesh")
+            .enable_all()
+            .build();
+        made.map(|runtime| Self(Some(runtime)))
+            .map_err(|why| Failure::new(format!("the threads of the links cannot start: {why}")))
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Joined {
@@ -48,6 +76,13 @@ impl Joined {
         self.member.serve(Box::new(move || router.as_ref()?.lease_ms()));
     }
 
+    /// How this node's clients are handed to other edges: how many in a second, and where to, if the
+    /// settings of the cluster say it.
+    pub(super) fn hand_off(&self) -> (u32, Option<String>) {
+        let rate = self.member.setting("drain-rate").and_then(|it| it.parse().ok());
+        (rate.unwrap_or(HAND_OFF_RATE), self.member.setting("see-other-host"))
+    }
+
     /// Lets the shards of this node move away.
     pub(super) async fn give_up(&self) {
         cluster::give_up(&self.member, LEAVE_TIME).await;
@@ -56,7 +91,6 @@ impl Joined {
     /// Says goodbye: from here on this node is no member that is up.
     pub(super) async fn leave(self) {
         cluster::leave(&self.member).await;
-        self.runtime.shutdown_timeout(CLOSE_TIME);
     }
 }
 
@@ -83,17 +117,13 @@ pub(super) async fn open(
         (None, Some(token)) => cluster::join(config, home.root(), token).await?,
         (None, None) => return Err(Failure::new("this node is of no cluster").into()),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("mesh")
-        .enable_all()
-        .build()
-        .map_err(|why| Failure::new(format!("the threads of the links cannot start: {why}")))?;
+    let links = Links::start()?;
+    let handle = links.handle().ok_or_else(|| Failure::new("the links have no threads"))?.clone();
     let lanes = u8::try_from(workers).unwrap_or(u8::MAX);
     let (member, inflow) = {
         let config = config.clone();
         let starting = async move { Member::start(folder, &config, lanes).await };
-        on(runtime.handle(), starting).await??
+        on(&handle, starting).await??
     };
     let front = Some(Front::open(home.root(), Some(Forward(member.clone())))?);
     let mut inflow = inflow;
@@ -106,7 +136,7 @@ pub(super) async fn open(
         config.listen.c2s_tls.clear();
     }
     let opening = async {
-        let store = backing(&config, &home, accept_loss, &member, runtime.handle()).await?;
+        let store = backing(&config, &home, accept_loss, &member, &handle).await?;
         let identity = identity(&store, &map, member.name()).await?;
         Ok::<_, NotOpen>((store, identity))
     };
@@ -115,7 +145,7 @@ pub(super) async fn open(
         why = &mut inflow.ended => return Err(Failure::new(why.unwrap_or_default()).into()),
     };
     let parts = Parts::new(&config, home, store, &identity, true, workers);
-    Ok((parts, Joined { member, inflow, front, runtime }, config))
+    Ok((parts, Joined { member, inflow, front, links }, config))
 }
 
 /// Runs something on another runtime.

@@ -170,6 +170,7 @@ impl Node {
                 heard = heard(&mut self.joined) => match heard {
                     Heard::Ended(why) => return Err(self.failed(&why)),
                     Heard::Asked(asked) => self.forwarded(asked),
+                    Heard::Draining => self.hand_off(),
                 },
                 _ = look.tick() => if self.parts.store.is_poisoned() {
                     return Err(self.failed("the store could not write; the disk may be full or \
@@ -191,6 +192,15 @@ impl Node {
             // Who asked may be gone.
             let _ = asked.answer.send(serde_json::to_vec(&reply).unwrap_or_default().into());
         });
+    }
+
+    /// Clients of this node go to other edges. Its shards move by themselves.
+    fn hand_off(&self) {
+        if let Some(joined) = &self.joined {
+            let (rate, location) = joined.hand_off();
+            info!(rate, location, "clients are handed to other edges");
+            self.edge.hand_off(rate, location);
+        }
     }
 
     fn reload(&self) {
@@ -333,14 +343,17 @@ enum Heard {
     Ended(String),
     /// An operator asks by way of another node.
     Asked(Asked),
+    /// It is to give its clients away.
+    Draining,
 }
 
 async fn heard(joined: &mut Option<Joined>) -> Heard {
     let Some(joined) = joined else { return std::future::pending().await };
-    let Inflow { ended, asked } = &mut joined.inflow;
+    let Inflow { ended, drains, asked } = &mut joined.inflow;
     tokio::select! {
         why = ended => Heard::Ended(why.unwrap_or_default()),
         Some(asked) = asked.recv() => Heard::Asked(asked),
+        Some(()) = drains.recv() => Heard::Draining,
     }
 }
 
