@@ -122,7 +122,8 @@ pub const FORWARDED_MAX: usize = 256;
 pub const FLUSH_LOOK: Duration = Duration::from_millis(10);
 
 /// Clients that a drained edge hands to others in a second, where the setting `drain-rate` of the
-/// cluster says nothing else: each logs in again elsewhere, or resumes, in about half a millisecond.
+/// cluster says nothing else: each logs in again elsewhere, or resumes, in about half a
+/// millisecond.
 pub const HAND_OFF_RATE: u32 = 500;
 
 /// How long a router that stops waits for its shards to move away with their memory.

@@ -89,17 +89,8 @@ impl Member {
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let switch = Switch::new(tell);
         let channels = Channels::new(switch.clone(), channel::Limits::default());
-        let settings = Settings { workers, ..Settings::default() };
-        let listen = config.cluster.listen;
-        let mesh = Mesh::start(credentials, listen, settings, channels.clone())
-            .map_err(|why| Failure::new(format!("cannot listen on {listen} for nodes: {why}")))?;
-        let listen = mesh.address().map_err(|why| Failure::new(why.to_string()))?;
-        let address = advertised(config, listen);
-
-        let control = open_control(&folder, &mesh).await?;
-        if !std::mem::replace(&mut folder.opened, true) {
-            folder.write().map_err(Failure::new)?;
-        }
+        let (mesh, address) = listen(config, credentials, workers, channels.clone())?;
+        let control = open_control(&mut folder, &mesh).await?;
         let (ask, asked) = mpsc::channel(FORWARDED_MAX);
         let answers = Arc::new(Answers {
             control: control.clone(),
@@ -201,10 +192,9 @@ impl Member {
         for member in after.members.values().filter(|it| it.id.number != self.me.number) {
             let known = before.members.get(&member.id.number);
             let is_new = known.is_none_or(|it| it.id != member.id || it.address != member.address);
-            if is_new && member.is_up() && ours.may_link(roles_of(member.roles)) {
-                if let Some(name) = NodeName::parse(member.name.as_str()) {
-                    self.mesh.keep_at(&name, vec![member.address.to_string()]);
-                }
+            let wants = is_new && member.is_up() && ours.may_link(roles_of(member.roles));
+            if let Some(name) = NodeName::parse(member.name.as_str()).filter(|_| wants) {
+                self.mesh.keep_at(&name, vec![member.address.to_string()]);
             }
         }
         self.control.follow(after, self.name().as_str());
@@ -280,6 +270,21 @@ impl Member {
     }
 }
 
+/// Listens for other nodes, and says where they find this one.
+fn listen(
+    config: &Config,
+    credentials: Credentials,
+    workers: u8,
+    channels: Arc<Channels>,
+) -> Result<(Mesh, String), Failure> {
+    let settings = Settings { workers, ..Settings::default() };
+    let listen = config.cluster.listen;
+    let mesh = Mesh::start(credentials, listen, settings, channels)
+        .map_err(|why| Failure::new(format!("cannot listen on {listen} for nodes: {why}")))?;
+    let listen = mesh.address().map_err(|why| Failure::new(why.to_string()))?;
+    Ok((mesh, advertised(config, listen)))
+}
+
 /// The roles of a member, as certificates name them.
 pub(crate) fn roles_of(said: peer::node::Roles) -> Roles {
     let each = Role::ALL.into_iter().filter(|role| said.has(Roles::of(&[*role]).to_peer()));
@@ -287,7 +292,7 @@ pub(crate) fn roles_of(said: peer::node::Roles) -> Roles {
 }
 
 /// This node's way to the control plane, with the replica that it may hold.
-async fn open_control(folder: &Folder, mesh: &Mesh) -> Result<Control, Failure> {
+async fn open_control(folder: &mut Folder, mesh: &Mesh) -> Result<Control, Failure> {
     let me = mesh.identity();
     let others = folder.control.iter().filter(|it| it.node != me.node.as_str());
     let others: Vec<Seat> = others.cloned().map(Seat::from).collect();
@@ -302,6 +307,9 @@ async fn open_control(folder: &Folder, mesh: &Mesh) -> Result<Control, Failure> 
         timing: Timing::default(),
     };
     let opened = Replica::open(opening).await.map_err(|why| Failure::new(why.to_string()))?;
+    if !std::mem::replace(&mut folder.opened, true) {
+        folder.write().map_err(Failure::new)?;
+    }
     Ok(Control::new(Some(opened), mesh, others))
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Joined {
     pub(super) inflow: Inflow,
     /// Until the node takes it over.
     pub(super) front: Option<Front>,
-    links: Links,
+    _links: Links,
 }
 
 /// The threads that links run on. They end in the background: whoever lets go of them does not
@@ -76,8 +76,8 @@ impl Joined {
         self.member.serve(Box::new(move || router.as_ref()?.lease_ms()));
     }
 
-    /// How this node's clients are handed to other edges: how many in a second, and where to, if the
-    /// settings of the cluster say it.
+    /// How this node's clients are handed to other edges: how many in a second, and where to, if
+    /// the settings of the cluster say it.
     pub(super) fn hand_off(&self) -> (u32, Option<String>) {
         let rate = self.member.setting("drain-rate").and_then(|it| it.parse().ok());
         (rate.unwrap_or(HAND_OFF_RATE), self.member.setting("see-other-host"))
@@ -145,7 +145,7 @@ pub(super) async fn open(
         why = &mut inflow.ended => return Err(Failure::new(why.unwrap_or_default()).into()),
     };
     let parts = Parts::new(&config, home, store, &identity, true, workers);
-    Ok((parts, Joined { member, inflow, front, links }, config))
+    Ok((parts, Joined { member, inflow, front, _links: links }, config))
 }
 
 /// Runs something on another runtime.
