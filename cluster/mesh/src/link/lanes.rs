@@ -87,7 +87,7 @@ async fn write(inner: Arc<Inner>, lane: usize, mut stream: SendStream) {
             continue;
         }
         if stream.write_all_chunks(&mut pack(batch)).await.is_err() {
-            return; // The connection is gone, and `watch` says so.
+            return broken(&inner); // The connection is gone, or should be.
         }
         drop(guards);
     }
@@ -133,20 +133,36 @@ async fn accept(link: Link) {
 }
 
 fn broken(inner: &Inner) {
-    inner.connection.close(LinkError::Broken.code().into(), b"");
+    // The reason of an end that has come already stays.
+    if inner.connection.close_reason().is_none() {
+        inner.connection.close(LinkError::Broken.code().into(), b"");
+    }
+}
+
+/// A lane whose reader panics is not read any more: then its link ends, and the next one has all
+/// of its lanes.
+struct Reading(Link);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            broken(&self.0.inner);
+        }
+    }
 }
 
 /// Reads one lane to its end. It never waits for anything but the network.
 async fn read(link: Link, lane: usize, mut stream: RecvStream, mut unframer: Unframer) {
+    let Reading(link) = &Reading(link);
     loop {
-        if drain(&link, lane, &mut unframer).is_none() {
+        if drain(link, lane, &mut unframer).is_none() {
             return broken(&link.inner);
         }
         match stream.read_chunk(READ_BYTES, true).await {
             Ok(Some(chunk)) => unframer.handle_bytes(&chunk.bytes),
             // A lane ends with its connection, never before it.
             Ok(None) => return broken(&link.inner),
-            Err(_) => return,
+            Err(_) => return broken(&link.inner),
         }
     }
 }
