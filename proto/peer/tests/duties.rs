@@ -254,7 +254,7 @@ fn if_no_router_is_fresh_nothing_moves() {
 }
 
 #[test]
-fn a_new_leader_accuses_nobody_before_all_could_be_heard() {
+fn a_new_leader_accuses_nobody_before_suspicions_could_be_taken_back() {
     let (mut world, nodes) = World::settled(3);
     let began = world.now();
     world.duties.handle_leading(false, began);
@@ -264,7 +264,7 @@ fn a_new_leader_accuses_nobody_before_all_could_be_heard() {
     world.duties.handle_silent(nodes[0], &silent, began);
     world.duties.handle_silent(nodes[1], &silent, began);
     assert_eq!(world.duties.suspected().count(), 1);
-    let early = began + SUSPICION_US - 1;
+    let early = began + HEARTBEAT_US - 1;
     let poll = |world: &mut World, now| {
         world.duties.poll(&world.plane.state, &world.voters, &world.learners, now)
     };

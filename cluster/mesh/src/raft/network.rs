@@ -1,7 +1,6 @@
 //! What replicas say to each other, over links: one byte of kind and the library's own types.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,16 +42,7 @@ impl Carrier for Mesh {
 
     fn keep(&self, seat: &Seat) {
         let Some(node) = NodeName::parse(&seat.node) else { return };
-        if let Ok(address) = seat.address.parse::<SocketAddr>() {
-            return Mesh::keep(self, &node, vec![address]);
-        }
-        let (mesh, address) = (self.clone(), seat.address.clone());
-        tokio::spawn(async move {
-            match tokio::net::lookup_host(&address).await {
-                Ok(found) => Mesh::keep(&mesh, &node, found.collect()),
-                Err(why) => tracing::warn!(%node, address, %why, "no address for this node"),
-            }
-        });
+        self.keep_at(&node, vec![seat.address.clone()]);
     }
 }
 

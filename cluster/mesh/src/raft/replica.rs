@@ -43,7 +43,7 @@ impl Default for Timing {
     fn default() -> Timing {
         Timing {
             heartbeat: Duration::from_millis(250),
-            election: (Duration::from_millis(1000), Duration::from_millis(2000)),
+            election: (Duration::from_millis(750), Duration::from_millis(1500)),
             log_per_snapshot: LOG_PER_SNAPSHOT,
             log_kept: LOG_KEPT,
         }

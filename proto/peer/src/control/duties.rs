@@ -188,7 +188,9 @@ impl Duties {
     }
 
     fn death(&mut self, map: &Map, since: u64, now: u64) -> Option<Command> {
-        if now < since + SUSPICION_US {
+        // Whoever is silent was found so by nodes that have watched it all the time. But one that is
+        // heard again says so with its next heartbeat.
+        if now < since + HEARTBEAT_US {
             return None;
         }
         let (node, by) = self.verdicts.poll_dead(map, now)?;

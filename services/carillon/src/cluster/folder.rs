@@ -64,6 +64,9 @@ impl From<Place> for Seat {
 pub(crate) struct Founding {
     /// The key of the cluster's hashes.
     pub(crate) hash: (u64, u64),
+    /// The highest epoch in the store, where that was there before.
+    #[serde(default)]
+    pub(crate) epochs_above: u64,
     /// The hash of the token by which the node itself joins.
     pub(crate) own_token: String,
     /// The hash of the first token for others.

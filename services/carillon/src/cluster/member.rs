@@ -45,6 +45,8 @@ pub(crate) struct Member {
     /// The map as the control plane last told it.
     known: RwLock<Arc<Map>>,
     drains: mpsc::Sender<()>,
+    /// Members that this node does not hear.
+    silent: Mutex<Vec<NodeId>>,
     ready: Notify,
     lease: OnceLock<LeaseAge>,
 }
@@ -133,6 +135,7 @@ impl Member {
             folder,
             known,
             drains,
+            silent: Mutex::default(),
             ready,
             lease,
         });
@@ -187,6 +190,7 @@ impl Member {
     /// nodes are, for the next start.
     pub(crate) fn follow(self: &Arc<Self>, before: &Map, after: &Arc<Map>) {
         *self.known.write() = after.clone();
+        self.switch.know(after.clone());
         self.judge(before, after);
         let ours = self.mesh.identity().roles;
         for member in after.members.values().filter(|it| it.id.number != self.me.number) {
@@ -255,8 +259,23 @@ impl Member {
         }
     }
 
+    /// This node does not hear these members; an empty list takes all back.
+    pub(crate) fn suspect(&self, silent: Vec<NodeId>) {
+        *self.silent.lock() = silent;
+    }
+
+    /// How a member is heard here.
+    pub(crate) fn hears(&self, map: &Map, node: NodeId) -> &'static str {
+        match () {
+            () if node == self.me => "this node",
+            () if self.silent.lock().contains(&node) => "silent",
+            () if self.is_linked(map, node) => "yes",
+            () => "no",
+        }
+    }
+
     /// Whether there is a link to a member.
-    pub(crate) fn is_linked(&self, map: &Map, node: NodeId) -> bool {
+    fn is_linked(&self, map: &Map, node: NodeId) -> bool {
         let name = map.up(node).and_then(|it| NodeName::parse(it.name.as_str()));
         name.is_some_and(|name| self.mesh.link(&name).is_some())
     }
@@ -334,7 +353,7 @@ async fn found(
     let all = Roles::of(&Role::ALL).to_peer();
     let expires_us = founding.expires_us;
     let mut commands = vec![
-        Command::Init { cluster: join.cluster, key, epochs_above: Epoch(0) },
+        Command::Init { cluster: join.cluster, key, epochs_above: Epoch(founding.epochs_above) },
         Command::AddToken { token: own, roles: all, expires_us },
         Command::AddToken { token: first, roles: all, expires_us },
     ];

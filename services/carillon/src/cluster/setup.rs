@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kv::{RangeRead, Reads};
 use mesh::join::{self, Token, Wanted};
 use mesh::{Authority, ClusterId, Credentials, Identity, NodeKey, NodeName, Role};
 use peer::codec;
 use peer::control::{Fingerprint, Join};
 use peer::node::{Features, Versions};
+use peer::shard::HashKey;
+use session::rows::Fence;
 use store::{Embedded, Options};
 use tokio::net::lookup_host;
 
@@ -74,7 +78,7 @@ pub(crate) async fn init(config: &Config) -> Result<(ClusterId, String), Failure
         return Err(Failure::new(format!("{root} is the data of a cluster's node already")));
     }
     Secrets::open(&home.secrets()).map_err(Failure::new)?;
-    let hash = hash_key(config, &home).await?;
+    let (hash, epochs_above) = of_store(config, &home).await?;
     let (cluster, now) = (ClusterId(u128::from_be_bytes(draw()?)), now());
     let crypto = |why| Failure::new(format!("no certificate could be made: {why}"));
     let authority = Authority::create(cluster, now).map_err(crypto)?;
@@ -88,7 +92,8 @@ pub(crate) async fn init(config: &Config) -> Result<(ClusterId, String), Failure
     let mut folder =
         Folder::new(home.root(), &credentials, Some(&authority.key()), Some(1), Vec::new());
     folder.founding = Some(Founding {
-        hash,
+        hash: (hash.0, hash.1),
+        epochs_above,
         own_token: hex(&draw::<32>()?),
         token: hex(&hash_of_token),
         expires_us: micros(now + TOKEN_TIME),
@@ -97,21 +102,39 @@ pub(crate) async fn init(config: &Config) -> Result<(ClusterId, String), Failure
     Ok((cluster, line))
 }
 
-/// The key of the cluster's hashes: that of the store, if this node brings one, for its accounts
-/// are placed by it.
-async fn hash_key(config: &Config, home: &Home) -> Result<(u64, u64), Failure> {
+/// The key of the cluster's hashes and the highest epoch of its shards: those of the store, if this
+/// node brings one. Accounts are placed by that key, and owners of before have those epochs: a
+/// control plane that is made anew over a store goes on above them.
+async fn of_store(config: &Config, home: &Home) -> Result<(HashKey, u64), Failure> {
     if !config.cluster.roles.has(Role::Store) {
-        let both: [u8; 16] = draw()?;
-        let both = u128::from_be_bytes(both);
-        return Ok(((both >> 64) as u64, both as u64));
+        let both = u128::from_be_bytes(draw()?);
+        return Ok((HashKey((both >> 64) as u64, both as u64), 0));
     }
     let opened = Embedded::open(home.store(), &Options::default());
-    let store = std::sync::Arc::new(opened.map_err(|why| Failure::new(why.to_string()))?);
-    let dynamic: std::sync::Arc<dyn kv::Store> = store.clone();
-    let identity = router::identity(&dynamic, None).await;
+    let store = Arc::new(opened.map_err(|why| Failure::new(why.to_string()))?);
+    let found = read(&(store.clone() as Arc<dyn kv::Store>)).await;
     store.close();
-    let identity = identity.map_err(|why| Failure::new(why.to_string()))?;
-    Ok((identity.hash.0, identity.hash.1))
+    found
+}
+
+async fn read(store: &Arc<dyn kv::Store>) -> Result<(HashKey, u64), Failure> {
+    let failed = |why: String| Failure::new(format!("the store: {why}"));
+    let identity = router::identity(store, None).await.map_err(|why| failed(why.to_string()))?;
+    let (mut start, end) = session::keys::epochs();
+    let mut highest = 0;
+    loop {
+        let reads = Reads::range(RangeRead::new(start, end.clone()));
+        let rows = store.read(reads).await.map_err(|why| failed(why.to_string()))?;
+        for row in rows.rows(0) {
+            let fence = Fence::decode(&row.value);
+            let fence = fence.map_err(|_| failed("a fence cannot be read".to_owned()))?;
+            highest = fence.epoch.0.max(highest);
+        }
+        match rows.found.into_iter().next().and_then(|found| found.more) {
+            Some(more) => start = more,
+            None => return Ok((identity.hash, highest)),
+        }
+    }
 }
 
 /// `TOKEN@HOST` or `TOKEN@HOST:PORT`.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use edge::Hub;
 use mesh::channel::{Channels, Receiver};
 use mesh::link::{Answer, CallRefusal, Link, LinkError, Peer, Service};
-use mesh::{Role, frames};
+use mesh::{Role, frames, known};
 use parking_lot::RwLock;
 use peer::codec;
 use peer::control::{Attempt, Hold, Map, News, news};
@@ -35,6 +35,8 @@ pub(crate) trait Calls: Send + Sync {
 pub(crate) struct Switch {
     me: OnceLock<NodeId>,
     map: RwLock<Arc<Map>>,
+    /// The newest map of the control plane, which this process's parts may not have taken yet.
+    known: RwLock<Option<Arc<Map>>>,
     /// This process's workers, where it owns shards.
     router: OnceLock<Arc<Router>>,
     /// This process's connections, where it has any.
@@ -51,6 +53,7 @@ impl Switch {
         Arc::new(Self {
             me: OnceLock::new(),
             map: RwLock::new(Arc::new(nothing)),
+            known: RwLock::new(None),
             router: OnceLock::new(),
             hub: OnceLock::new(),
             channels: OnceLock::new(),
@@ -87,6 +90,11 @@ impl Switch {
     pub(crate) fn is_flushed(&self) -> bool {
         let channels = self.channels.get();
         channels.is_none_or(|it| it.status().iter().all(|it| it.kept.0 == 0))
+    }
+
+    /// Who is up, from here on, says this map: nobody else is heard.
+    pub(crate) fn know(&self, map: Arc<Map>) {
+        *self.known.write() = Some(map);
     }
 
     /// The map as this node knows it.
@@ -207,7 +215,7 @@ impl Switch {
         let roles = peer.identity.roles;
         let (is_edge, is_router) = (roles.has(Role::Edge), roles.has(Role::Router));
         match frame {
-            Frame::Up { edge, owner, said } if is_edge && edge == from && of_edge(&said, from) => {
+            Frame::Up { owner, said, .. } if is_edge && of_edge(&said, from) => {
                 if let Some(router) = self.router.get() {
                     router.up(owner, said);
                 }
@@ -218,13 +226,13 @@ impl Switch {
                 }
             }
             Frame::Between(said) if is_router => self.put(said.target(), Input::Between(said)),
-            Frame::Complete(said) if is_edge && said.edge == from => {
+            Frame::Complete(said) if is_edge => {
                 self.put(said.shard, Input::Complete(said));
             }
             Frame::Page { node, page } if is_router && self.is_me(node) => {
                 self.put(page.shard, Input::Page(page));
             }
-            Frame::HandOver { node, owner, said } if is_router && node == from => {
+            Frame::HandOver { node, owner, said } if is_router => {
                 self.handed_over(node, owner, said);
             }
             frame => {
@@ -345,10 +353,16 @@ impl Outside for Switch {
 /// What links bring.
 impl Receiver for Switch {
     fn frame(&self, from: NodeId, peer: &Arc<Peer>, _: u16, body: Bytes) {
-        match codec::decode(&body) {
-            Ok(frame) => self.take(from, peer, frame),
+        match frames::unpack(&body) {
+            Ok(frame) if frames::is_from(&frame, from) => self.take(from, peer, frame),
+            Ok(_) => tracing::warn!(node = %peer.identity.node, "a frame that speaks for another"),
             Err(why) => tracing::warn!(%why, node = %peer.identity.node, "a frame is none"),
         }
+    }
+
+    fn knows(&self, node: NodeId, peer: &Peer) -> bool {
+        let map = self.known.read().clone();
+        map.is_none_or(|map| known::is_process(&map, node, peer))
     }
 
     fn news(&self, from: NodeId, _: &Arc<Peer>, body: Bytes) {

@@ -56,16 +56,17 @@ pub struct MemberView {
     pub replica: String,
     /// How many entries of the log it lags behind the leader, where the leader was asked.
     pub lag: Option<u64>,
-    /// Whether it is linked to the node that was asked, or is that node.
-    pub linked: bool,
+    /// Whether the node that was asked hears it: `this node`, `yes`, `silent` for a suspicious time,
+    /// or `no` where the two have no link.
+    pub heard: String,
 }
 
-/// Shows a map. `linked` says whether there is a link to a node.
+/// Shows a map. `heard` says how a node is heard.
 pub(crate) fn view(
     map: &Map,
     node: &str,
     raft: Option<&mesh::raft::Status>,
-    linked: impl Fn(NodeId) -> bool,
+    heard: impl Fn(NodeId) -> &'static str,
 ) -> ClusterView {
     let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
     let (mut free, mut moving) = (0, 0);
@@ -104,7 +105,7 @@ pub(crate) fn view(
             shards: shards.get(&it.id).copied().unwrap_or_default(),
             replica: replica.to_owned(),
             lag: matched.map(|at| last.saturating_sub(*at)),
-            linked: linked(it.id),
+            heard: if it.is_up() { heard(it.id).to_owned() } else { String::new() },
         }
     });
     let name =

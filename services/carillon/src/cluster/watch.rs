@@ -188,6 +188,7 @@ impl Watch {
             self.beat(&peers, &map, now);
         }
         if let Some(silent) = self.suspicions.poll_silent(now) {
+            self.member.suspect(silent.iter().map(|it| it.node).collect());
             self.duties.handle_silent(self.member.me, &silent, now);
             let control = peers
                 .iter()

@@ -117,7 +117,7 @@ fn for_people(view: &ClusterView) -> String {
     if view.moving > 0 {
         let _ = writeln!(text, "shards  {} are moving", view.moving);
     }
-    let head = ["NODE", "ROLES", "STANDING", "SHARDS", "REPLICA", "LINK", "ADDRESS", "VERSION"];
+    let head = ["NODE", "ROLES", "STANDING", "SHARDS", "REPLICA", "HEARD", "ADDRESS", "VERSION"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(view.members.iter().map(row));
     let mut widths = [0; 8];
@@ -140,20 +140,13 @@ fn row(it: &MemberView) -> [String; 8] {
         Some(lag) if lag > 0 && !it.replica.is_empty() => format!("{} -{lag}", it.replica),
         _ => it.replica.clone(),
     };
-    let link = if it.standing == "down" {
-        ""
-    } else if it.linked {
-        "yes"
-    } else {
-        "no"
-    };
     [
         it.name.clone(),
         it.roles.clone(),
         it.standing.clone(),
         it.shards.to_string(),
         replica,
-        link.to_owned(),
+        it.heard.clone(),
         it.address.clone(),
         it.program.clone(),
     ]
@@ -171,7 +164,7 @@ mod tests {
             standing: "active".to_owned(),
             shards,
             replica: "leader".to_owned(),
-            linked: true,
+            heard: "yes".to_owned(),
             ..MemberView::default()
         };
         let view = ClusterView {
@@ -188,7 +181,7 @@ mod tests {
         assert!(text.starts_with("cluster c0ffee, as r1 sees it (map 7)\nleader  r1\n"), "{text}");
         assert!(text.contains("\nshards  2048 have no owner"), "{text}");
         assert!(
-            text.contains("\nNODE      ROLES            STANDING  SHARDS  REPLICA  LINK"),
+            text.contains("\nNODE      ROLES            STANDING  SHARDS  REPLICA  HEARD"),
             "{text}"
         );
         assert!(

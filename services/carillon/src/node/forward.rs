@@ -115,8 +115,8 @@ impl Forward {
             let text = "this node has no map yet: it waits for the control nodes".to_owned();
             return refuse(Fault::Unavailable, text);
         };
-        let linked = |node| node == self.0.me || self.0.is_linked(&map, node);
-        let view = cluster::view(&map, self.0.name().as_str(), raft.as_ref(), linked);
+        let heard = |node| self.0.hears(&map, node);
+        let view = cluster::view(&map, self.0.name().as_str(), raft.as_ref(), heard);
         Reply::Cluster(Box::new(view))
     }
 
