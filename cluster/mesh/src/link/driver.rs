@@ -334,8 +334,13 @@ impl Mesh {
         let address = incoming.remote_address();
         let greeting = self.answer(incoming);
         let made = tokio::time::timeout(limits::HANDSHAKE, greeting).await;
-        if let Err(why) = made.unwrap_or(Err(LinkError::Silent)) {
-            tracing::info!(%address, %why, "a link was not made");
+        match made.unwrap_or(Err(LinkError::Silent)) {
+            Ok(_) => {}
+            // Both dialled at once; one of the two stays.
+            Err(why @ LinkError::Refused(Refusal::Duplicate)) => {
+                tracing::debug!(%address, %why, "a link was not made");
+            }
+            Err(why) => tracing::info!(%address, %why, "a link was not made"),
         }
     }
 
