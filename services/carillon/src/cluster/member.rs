@@ -43,7 +43,7 @@ pub(crate) struct Member {
     answers: Arc<Answers>,
     folder: Mutex<Folder>,
     /// The map as the control plane last told it.
-    known: RwLock<Arc<Map>>,
+    known: RwLock<Option<Arc<Map>>>,
     drains: mpsc::Sender<()>,
     /// Members that this node does not hear.
     silent: Mutex<Vec<NodeId>>,
@@ -121,10 +121,7 @@ impl Member {
         let NodeId { number, incarnation } = me;
         info!(node = %name, number, incarnation, "member of {cluster}");
         switch.set_me(me);
-        let folder = Mutex::new(folder);
-        let (ready, lease) = (Notify::new(), OnceLock::new());
         let (drains, told) = mpsc::channel(1);
-        let known = RwLock::new(switch.map());
         let member = Arc::new(Self {
             mesh,
             control,
@@ -132,12 +129,12 @@ impl Member {
             me,
             authority,
             answers,
-            folder,
-            known,
+            folder: Mutex::new(folder),
+            known: RwLock::default(),
             drains,
             silent: Mutex::default(),
-            ready,
-            lease,
+            ready: Notify::new(),
+            lease: OnceLock::new(),
         });
         let (end, ended) = oneshot::channel();
         let watch = Watch::new(member.clone(), events);
@@ -189,7 +186,7 @@ impl Member {
     /// Keeps links to all members that this one has something to say to, and where the control
     /// nodes are, for the next start.
     pub(crate) fn follow(self: &Arc<Self>, before: &Map, after: &Arc<Map>) {
-        *self.known.write() = after.clone();
+        *self.known.write() = Some(after.clone());
         self.switch.know(after.clone());
         self.judge(before, after);
         let ours = self.mesh.identity().roles;
@@ -223,7 +220,7 @@ impl Member {
         if before.up(self.me).is_none() {
             let member = Arc::downgrade(self);
             self.mesh.set_judge(Arc::new(move |peer: &Peer| {
-                let map = member.upgrade().map(|member| member.known.read().clone());
+                let map = member.upgrade().and_then(|member| member.known.read().clone());
                 map.is_some_and(|map| known::may_link(&map, peer))
             }));
         } else if before.members.keys().any(|it| !after.members.contains_key(it)) {
@@ -233,7 +230,7 @@ impl Member {
 
     /// A setting of the cluster.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
-        self.known.read().settings.get(name).map(ToString::to_string)
+        self.known.read().as_ref()?.settings.get(name).map(ToString::to_string)
     }
 
     /// Gets the next certificate, if it is time.

@@ -56,8 +56,8 @@ pub struct MemberView {
     pub replica: String,
     /// How many entries of the log it lags behind the leader, where the leader was asked.
     pub lag: Option<u64>,
-    /// Whether the node that was asked hears it: `this node`, `yes`, `silent` for a suspicious time,
-    /// or `no` where the two have no link.
+    /// Whether the node that was asked hears it: `this node`, `yes`, `silent` for a suspicious
+    /// time, or `no` where the two have no link.
     pub heard: String,
 }
 
