@@ -167,7 +167,10 @@ impl Shard {
             Input::Up(frame) => self.handle_up(frame, env),
             Input::Between(frame) => self.handle_between(frame, env),
             Input::Gone(edge) => self.handle_gone(edge, env),
-            Input::Complete(edge) => self.heard(edge, env),
+            Input::Complete(edge) => {
+                self.core.unheard.remove(&edge);
+                self.heard(edge, env);
+            }
             Input::Moved(shard) => self.resend(shard),
             Input::Rows(ticket, rows) => self.handle_rows(ticket, rows, env),
             Input::Admin(ticket, request) => self.handle_admin(ticket, request, env),

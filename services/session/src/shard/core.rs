@@ -125,6 +125,8 @@ pub(crate) struct Core {
     pub(crate) kept: BTreeMap<(SessionId, u32), Kept>,
     /// Edges that were declared dead: what still comes from them is not heard.
     pub(crate) gone: BTreeSet<NodeId>,
+    /// Edges that may have sessions of it, and have not said that they have reported them all.
+    pub(crate) unheard: BTreeSet<NodeId>,
     /// It is being given up: nothing waits for its time any more.
     pub(crate) giving: bool,
     pub(crate) out: Outputs,
@@ -169,6 +171,7 @@ impl Core {
             stalled: VecDeque::new(),
             kept: BTreeMap::new(),
             gone: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             giving: false,
             out: VecDeque::new(),
         }

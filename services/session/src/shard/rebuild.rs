@@ -72,6 +72,7 @@ impl Shard {
     /// The shard was granted, and these edges may have sessions of it.
     pub fn rebuild(&mut self, edges: Vec<NodeId>) {
         if !edges.is_empty() {
+            self.core.unheard = edges.iter().copied().collect();
             self.rebuild = Some(Box::new(Rebuild::new(edges)));
             let at = self.core.clock + limits::REBUILD_US;
             self.core.timers.set(at, Timer::Rebuild);

@@ -143,8 +143,14 @@ impl Turn<'_, '_> {
     /// An edge is gone: so are the sockets of its sessions, and the resumptions asked for there.
     pub(super) fn edge_gone(&mut self, edge: NodeId) {
         let all: Vec<SessionId> = self.account.sessions().map(|session| session.id).collect();
+        // What the owner before had of a session and had not confirmed, the edge was about to say.
+        let unheard = self.core.unheard.contains(&edge);
+        let resends_until = self.core.steady_us + limits::RESENT_US;
         for id in all {
             let Some(session) = self.account.session_mut(id) else { continue };
+            if unheard && session.conn.or(session.ghost).is_some_and(|conn| conn.edge == edge) {
+                session.resends_until = resends_until;
+            }
             let asked = session.resuming.take_if(|resuming| resuming.conn.edge == edge).is_some();
             if asked || session.conn.is_some_and(|conn| conn.edge == edge) {
                 self.lost(id);

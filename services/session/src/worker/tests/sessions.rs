@@ -1,6 +1,6 @@
 //! Sessions in a cluster, seen from their owner and the next one.
 
-use peer::{Between, IngestKey, Report, SessionId};
+use peer::{Between, IngestKey, Report, Retried, SessionId};
 use xmpp::error::StreamCondition;
 use xmpp::ns;
 use xmpp::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
@@ -11,6 +11,8 @@ use super::*;
 use crate::keys::{Entity, tag};
 use crate::limits::KEPT_US;
 use crate::rows::{AccountRow, LogRow};
+
+const OTHER: NodeId = NodeId { number: 2, incarnation: 1 };
 
 const CONN: ConnId = ConnId { edge: EDGE, slot: 1 };
 
@@ -267,6 +269,42 @@ fn a_resumption_does_not_wait_for_what_others_take_meanwhile() {
     assert!(!rig.downs().iter().any(|frame| matches!(frame, Down::Resumed { .. })));
     rig.unstick(false);
     assert!(rig.downs().iter().any(|frame| matches!(frame, Down::Resumed { .. })));
+}
+
+#[test]
+fn whose_edge_died_before_it_had_reported_all_may_send_again_what_is_stored() {
+    for (complete, expected) in [(false, Retried::Perhaps), (true, Retried::No)] {
+        let mut old = rig(0);
+        old.grant(7);
+        old.complete(7);
+        let session = old.bound(CONN, "r");
+        let snapshot = old.enabled(session);
+        let mut new = Rig::new(old.store);
+        new.give(Input::Granted(shard(), Epoch(8), vec![EDGE, OTHER]));
+        new.run();
+        new.run();
+        new.up(8, Up::Report(Box::new(report(session, snapshot))));
+        if complete {
+            new.complete(8);
+        }
+        new.give(Input::Gone(EDGE));
+        new.run();
+        new.give(Input::Complete(Complete { edge: OTHER, shard: shard(), epoch: Epoch(8) }));
+        new.run();
+        let (conn, account) = (ConnId { edge: OTHER, slot: 1 }, account());
+        new.up(8, Up::Resume { conn, account, generation: 1, session, h: 0 });
+        new.run();
+        let mut chat = Stanza::new(Kind::Message(MessageType::Chat));
+        chat.id = Some(Text::from("m"));
+        chat.to = Some(Jid::parse("romeo@a").expect("a JID"));
+        chat.body = Body::parse(b"<body>hi</body>").expect("a body");
+        new.up(8, said(session, 2, 1, chat));
+        let retried = new.out.iter().find_map(|output| match output {
+            Output::Between(Between::Pass(pass)) => Some(pass.parcel.retried),
+            _ => None,
+        });
+        assert_eq!(retried, Some(expected), "{complete}");
+    }
 }
 
 /// The numbers of parcels that have gone out.
