@@ -53,6 +53,7 @@ enum Phase {
 /// What a client knows of a session.
 struct Stream {
     session: SessionId,
+    began_us: u64,
     sent: u64,
     /// What was not acknowledged: the number, and the message if it is one.
     open: VecDeque<(u64, Option<usize>)>,
@@ -64,9 +65,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(session: SessionId) -> Self {
+    fn new(session: SessionId, began_us: u64) -> Self {
         Self {
             session,
+            began_us,
             sent: 0,
             open: VecDeque::new(),
             present: false,
@@ -305,7 +307,9 @@ impl World {
             Down::Stanza { number, stanza, .. } => return self.stanza(index, number, &stanza),
             Down::Handled { number } => return self.handled(index, number),
             Down::Close { condition } => {
-                unnoticed::closed(self.options.cluster, index, condition)?;
+                let online = self.clients[index].phase == Phase::Online;
+                let (plan, cluster) = (&self.plan, self.options.cluster);
+                unnoticed::closed(plan, cluster, online, index, condition)?;
                 self.lose_socket(index, "is closed");
             }
             Down::BindRefused(_) => self.lose_socket(index, "is refused"),
@@ -333,7 +337,7 @@ impl World {
         let client = &mut self.clients[index];
         client.phase = Phase::Online;
         // The session before it is lost for good: what it left is sent again, in its order.
-        let old = client.stream.replace(Stream::new(session));
+        let old = client.stream.replace(Stream::new(session, self.now));
         let open = old.into_iter().flat_map(|stream| stream.open);
         client.again.extend(open.filter_map(|(_, message)| message));
         self.send_presence(index);
@@ -399,7 +403,9 @@ impl World {
             self.acknowledged(index, handled)?;
         }
         let waited = self.now - self.clients[index].lost_us;
-        let known = why == ResumeRefusal::ItemNotFound && self.options.cluster;
+        let began = self.clients[index].stream.as_ref().map_or(0, |stream| stream.began_us);
+        let edges = self.options.cluster && self.edge_died_us < began;
+        let known = edges && why == ResumeRefusal::ItemNotFound;
         resumes::refused(&self.plan, known, index, waited)?;
         self.note(|| format!("client {index} is not resumed: {why:?}"));
         self.bind(index);

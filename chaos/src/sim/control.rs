@@ -86,11 +86,17 @@ impl World {
 
     /// A shard is given to any router that is alive, but not to one.
     pub(crate) fn grant_to_any(&mut self, shard: ShardId, but: Option<Proc>) {
-        let fresh = |proc: &Proc| Some(*proc) != but && !self.away.contains(proc);
+        let fresh = |proc: &Proc| Some(*proc) != but && self.may_own(*proc);
         let alive: Vec<Proc> = self.control.alive.iter().copied().filter(fresh).collect();
         if let Some(to) = self.rng.pick(&alive) {
             self.grant(shard, to);
         }
+    }
+
+    /// Whether control gives shards to a router: it reaches the store, and does not stop.
+    fn may_own(&self, proc: Proc) -> bool {
+        let stopping = self.nodes.get(&proc).is_some_and(|node| node.stopping);
+        self.control.alive.contains(&proc) && !self.away.contains(&proc) && !stopping
     }
 
     /// A shard is given to a router.
@@ -127,7 +133,9 @@ impl World {
         let shards: Vec<ShardId> = self.control.map.keys().copied().collect();
         let Some(shard) = self.rng.pick(&shards) else { return };
         let Some((owner, epoch)) = self.control.map.get(&shard).copied() else { return };
+        let stopping = self.nodes.get(&to).is_some_and(|node| node.stopping);
         let alive = self.control.alive.contains(&owner) && self.control.alive.contains(&to);
+        let alive = alive && !stopping;
         if owner == to || !alive || self.control.moves.contains_key(&shard) {
             return;
         }
@@ -268,7 +276,7 @@ impl World {
 
     /// A router gets shards of others.
     pub(crate) fn rebalance(&mut self, to: Proc) {
-        if !self.control.alive.contains(&to) || self.away.contains(&to) {
+        if !self.may_own(to) {
             return;
         }
         let others: Vec<ShardId> = self.control.map.keys().copied().collect();
@@ -335,8 +343,29 @@ impl World {
                     self.queue.put(at, Event::Link(a, b));
                 }
             }
+            Fault::Stall => {
+                let until = self.now + self.rng.about(2 * SECOND);
+                self.note(|| format!("edge {edge} and {} hear nothing of each other", name(proc)));
+                self.links.stall(End::Edge(edge), End::Worker(proc), until);
+            }
+            Fault::Halt => self.halt(proc),
             Fault::Jump | Fault::Panic | Fault::Outage => {}
         }
+    }
+
+    /// A router is told to stop. Control gives its shards to others when it has.
+    fn halt(&mut self, proc: Proc) {
+        let Some(node) = self.nodes.get_mut(&proc) else { return };
+        if std::mem::replace(&mut node.stopping, true) {
+            return;
+        }
+        self.note(|| format!("{} is told to stop", name(proc)));
+        self.tell(proc, Input::Stop);
+        // A stop that takes too long is cut short.
+        let late = self.now + 12 * SECOND;
+        self.queue.put(late, Event::Drop(proc));
+        self.queue.put(late + 1, Event::Dead(proc));
+        self.queue.put(late + SECOND, Event::Start(proc.number));
     }
 
     fn kill_router(&mut self, proc: Proc) {

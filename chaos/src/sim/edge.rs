@@ -200,6 +200,7 @@ impl World {
         let clients: Vec<usize> = at.conns.values().map(|conn| conn.client).collect();
         at.conns.clear();
         at.ghosts.clear();
+        self.edge_died_us = self.now;
         self.note(|| format!("edge {edge} dies"));
         self.links.forget(End::Edge(edge));
         for client in clients {

@@ -43,7 +43,7 @@ impl World {
                 let all: Vec<Proc> = self.nodes.keys().copied().collect();
                 all.into_iter().for_each(|proc| self.queue.put(self.now, Event::Run(proc)));
             }
-            Fault::Away | Fault::KillBoth | Fault::Move => {}
+            Fault::Away | Fault::KillBoth | Fault::Move | Fault::Stall | Fault::Halt => {}
             Fault::Panic => bomb::arm(Some(self.rng.below(12))),
             Fault::Outage => {
                 self.outage = true;

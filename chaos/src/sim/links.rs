@@ -15,6 +15,8 @@ struct Link {
     /// Counted up with each break.
     incarnation: u64,
     down: bool,
+    /// Until when nothing arrives.
+    stalled: u64,
     /// When the last frame arrives, in each direction.
     last: [u64; 2],
 }
@@ -32,7 +34,7 @@ impl Links {
         if link.down {
             return None;
         }
-        let at = (now + delay).max(link.last[direction] + 1);
+        let at = (now.max(link.stalled) + delay).max(link.last[direction] + 1);
         link.last[direction] = at;
         Some((at, link.incarnation))
     }
@@ -56,6 +58,13 @@ impl Links {
         link.down = true;
     }
 
+    /// Nothing of what is sent arrives before this time, and nothing is lost.
+    pub fn stall(&mut self, a: End, b: End, until: u64) {
+        let (key, _) = ends(a, b);
+        let link = self.links.entry(key).or_default();
+        link.stalled = link.stalled.max(until);
+    }
+
     /// The link is whole again.
     pub fn mend(&mut self, a: End, b: End) {
         let (key, _) = ends(a, b);
@@ -64,7 +73,7 @@ impl Links {
 
     /// All links are whole again.
     pub fn mend_all(&mut self) {
-        self.links.values_mut().for_each(|link| link.down = false);
+        self.links.values_mut().for_each(|link| (link.down, link.stalled) = (false, 0));
     }
 
     /// An end is gone, and what is under way from and to it.

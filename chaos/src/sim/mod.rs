@@ -117,6 +117,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// Clients leave and stay away.
     pub(crate) leaving: bool,
+    /// When an edge last died.
+    pub(crate) edge_died_us: u64,
     /// Shards that panicked.
     pub(crate) fallen: u64,
     /// Shards that were handed over.
@@ -184,6 +186,7 @@ impl World {
             jumped: 0,
             healed: false,
             leaving: false,
+            edge_died_us: 0,
             fallen: 0,
             moved: 0,
             trace: Vec::new(),
@@ -268,10 +271,14 @@ impl World {
             let mut shards = owners.flat_map(|(_, node)| node.worker.shards());
             let shard = shards.find(|shard| shard.id() == account.shard);
             let owned = shard.and_then(|shard| shard.account(&account.jid));
-            // Its rows may be on their way.
-            let owned = owned.filter(|account| account.exists());
-            if let (Some(session), Some(owned)) = (client.presence(), owned) {
-                presence::kept(index, owned.session(session))?;
+            let Some(session) = client.presence() else { continue };
+            match owned {
+                // Its rows may be on their way.
+                Some(account) if !account.exists() => {}
+                Some(account) => presence::kept(index, account.session(session))?,
+                // What has sessions is in memory, in a cluster: edges have reported them.
+                None if self.options.cluster => presence::kept(index, None)?,
+                None => {}
             }
         }
         Ok(())

@@ -241,6 +241,9 @@ impl World {
             Output::Stopped => {
                 self.ledger.stored(proc);
                 self.kill(proc, "has stored its sessions and stopped");
+                if self.options.cluster {
+                    self.router_dies(proc);
+                }
                 let at = self.now + self.rng.about(500_000);
                 self.queue.put(at, Event::Start(proc.number));
             }

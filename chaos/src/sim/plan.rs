@@ -33,6 +33,11 @@ pub enum Fault {
     Move,
     /// A router and an edge die at once.
     KillBoth,
+    /// The link between an edge and a router of a cluster stands still for a while, and loses
+    /// nothing.
+    Stall,
+    /// A router of a cluster stores its sessions and stops.
+    Halt,
     /// A shard panics in one of its next decisions. No seed draws it: [`super::Options::panics`]
     /// does.
     Panic,
@@ -52,7 +57,7 @@ const FAULTS: [Fault; 9] = [
 
 /// In a cluster, `Stop` is a process that stands still and goes on, `TakeOver` a shard that control
 /// gives to another router.
-const CLUSTER_FAULTS: [Fault; 12] = [
+const CLUSTER_FAULTS: [Fault; 14] = [
     Fault::Move,
     Fault::Move,
     Fault::WorkerLink,
@@ -60,6 +65,8 @@ const CLUSTER_FAULTS: [Fault; 12] = [
     Fault::Kill,
     Fault::KillBoth,
     Fault::Stop,
+    Fault::Stall,
+    Fault::Halt,
     Fault::TakeOver,
     Fault::KillEdge,
     Fault::Jump,

@@ -1,6 +1,6 @@
 //! The store of a run: answers late, refuses, does not know, and keeps what it has acknowledged.
 
-use kv::{Batch, CommitError, Found, Read, ReadError, Reads, Row, Rows};
+use kv::{Batch, CommitError, Read, ReadError, Reads, Row, Rows};
 use peer::ShardId;
 use session::keys;
 use session::rows::{Cursor, Fence};
@@ -97,14 +97,15 @@ impl World {
             let own = worker?.shards().find(|shard| shard.id() == id);
             own.map(|shard| shard.epoch())
         };
-        let answer = |read: &Read| {
-            let Read::Get(key) = read else { return Found::default() };
-            let epoch = keys::epoch_of(key).and_then(epoch_of);
-            let value = epoch.map(|epoch| Fence { epoch }.encode());
-            let row = value.map(|value| Row { key: key.clone(), value });
-            Found { rows: row.into_iter().collect(), more: None }
-        };
-        Ok(Rows { found: reads.list.iter().map(answer).collect() })
+        let mut rows = self.table.read_now(reads)?;
+        for (read, found) in reads.list.iter().zip(&mut rows.found) {
+            if let Read::Get(key) = read
+                && let Some(epoch) = keys::epoch_of(key).and_then(epoch_of)
+            {
+                found.rows = vec![Row { key: key.clone(), value: Fence { epoch }.encode() }];
+            }
+        }
+        Ok(rows)
     }
 
     fn commit_fate(&mut self, by: Proc) -> Fate {
