@@ -37,7 +37,15 @@ fn prepare_one(config: &Config, home: &Home, domain: &str) -> Result<DomainCerti
     if let Some(files) = config.certificate(domain) {
         return Ok(DomainCertificate { domain: ascii, files, generated: false });
     }
-    let folder = home.certificates();
+    let files = generate(&home.certificates(), &ascii)?;
+    Ok(DomainCertificate { domain: ascii, files, generated: true })
+}
+
+/// The generated certificate of a domain in this folder, made if it is not there.
+///
+/// # Errors
+/// A sentence: it cannot be made or written.
+pub(crate) fn generate(folder: &Path, ascii: &str) -> Result<CertificateFiles, String> {
     let files = CertificateFiles {
         certificate: folder.join(format!("{ascii}.crt")),
         key: folder.join(format!("{ascii}.key")),
@@ -46,15 +54,15 @@ fn prepare_one(config: &Config, home: &Home, domain: &str) -> Result<DomainCerti
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&folder)
+            .create(folder)
             .map_err(|why| format!("{} cannot be made: {why}", folder.display()))?;
-        let (certificate, key) = self_signed(&ascii)
-            .map_err(|why| format!("no certificate could be made for {domain}: {why}"))?;
+        let (certificate, key) = self_signed(ascii)
+            .map_err(|why| format!("no certificate could be made for {ascii}: {why}"))?;
         // The key goes first: a certificate that is there without its key could not be used.
         write(&files.key, &key)?;
         write(&files.certificate, &certificate)?;
     }
-    Ok(DomainCertificate { domain: ascii, files, generated: true })
+    Ok(files)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::commands;
 use crate::exit::{Code, Failure};
 use crate::node::Start;
+use crate::process;
 
 /// A clustered XMPP server.
 #[derive(Debug, Parser)]
@@ -88,6 +89,10 @@ enum Command {
         /// does stands in the configuration, under [cluster].
         #[arg(long, value_name = "TOKEN@HOST:PORT")]
         join: Option<String>,
+
+        /// Stop when standard input ends, as it does when whoever started this process is gone
+        #[arg(long, hide = true)]
+        stop_at_eof: bool,
     },
 
     /// Check or explain the configuration
@@ -130,6 +135,13 @@ enum Config {
 /// What is done about a cluster.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cluster {
+    /// Try a cluster: six nodes as processes of this machine, to look at and to break
+    ///
+    /// Starts three routers, a store and two edges on free loopback ports, makes two accounts, and
+    /// says what can be done with them. A node that ends is started again after some seconds. All
+    /// stop with this command. They are kept in ./carillon-demo, or in the folder that --data
+    /// names, and go on from there the next time.
+    Demo,
     /// Make a cluster whose first node is this one
     ///
     /// Prints a token with which a second node may join. The node itself starts with `carillon
@@ -267,7 +279,10 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         None => commands::serve(&cli.place, Start::default()),
-        Some(Command::Serve { accept_loss, join }) => {
+        Some(Command::Serve { accept_loss, join, stop_at_eof }) => {
+            if *stop_at_eof {
+                process::stop_at_eof();
+            }
             let start = Start { accept_loss: *accept_loss, join: join.as_deref() };
             commands::serve(&cli.place, start)
         }
@@ -302,12 +317,19 @@ mod tests {
     fn lines_that_are_understood() {
         for (line, command) in [
             ("carillon", "None"),
-            ("carillon serve", "Some(Serve { accept_loss: false, join: None })"),
-            ("carillon serve --accept-loss", "Some(Serve { accept_loss: true, join: None })"),
+            (
+                "carillon serve",
+                "Some(Serve { accept_loss: false, join: None, stop_at_eof: false })",
+            ),
+            (
+                "carillon serve --accept-loss",
+                "Some(Serve { accept_loss: true, join: None, stop_at_eof: false })",
+            ),
             (
                 "carillon serve --join t@h",
-                "Some(Serve { accept_loss: false, join: Some(\"t@h\") })",
+                "Some(Serve { accept_loss: false, join: Some(\"t@h\"), stop_at_eof: false })",
             ),
+            ("carillon cluster demo", "Some(Cluster(Demo))"),
             ("carillon cluster init", "Some(Cluster(Init))"),
             (
                 "carillon cluster token --roles edge",

@@ -7,6 +7,7 @@ pub mod cli;
 mod cluster;
 pub mod commands;
 pub mod config;
+mod demo;
 pub mod exit;
 pub mod home;
 pub mod http;

@@ -129,6 +129,32 @@ pub const HAND_OFF_RATE: u32 = 500;
 /// How long a router that stops waits for its shards to move away with their memory.
 pub const LEAVE_TIME: Duration = Duration::from_secs(30);
 
+/// Ports that a demonstration chooses from: no service of note has them, and no system gives them
+/// to outgoing connections.
+pub const DEMO_PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// How often a demonstration looks at its processes.
+pub const DEMO_LOOK: Duration = Duration::from_millis(200);
+
+/// When a demonstration starts a node again that has ended: late enough to see what the others do
+/// without it. A node that ends again soon waits a multiple of it.
+pub const DEMO_RESTART: Duration = Duration::from_secs(5);
+
+/// A node of a demonstration that ran for so long has started well.
+pub const DEMO_STEADY: Duration = Duration::from_secs(10);
+
+/// How often a demonstration says what it waits for.
+pub const DEMO_TELL: Duration = Duration::from_secs(10);
+
+/// How long nodes of a demonstration may take to stop, before they are killed.
+pub const DEMO_STOP: Duration = Duration::from_secs(50);
+
+const _: () = assert!(DEMO_STOP.as_secs() > DRAIN_TIME.as_secs() + LEAVE_TIME.as_secs());
+
+/// How long a process may take to stop in order whose parent is gone: it may wait for others that
+/// are gone too.
+pub const ORPHAN_TIME: Duration = Duration::from_secs(15);
+
 /// How long a core under load rests before it looks at its sockets, in microseconds. It delays
 /// what comes to it by half of this on average, a hundredth of what a phone's network does.
 pub const REST_US: u64 = 1_000;

@@ -1,11 +1,17 @@
 //! What the process asks of the system: open files, signals, and what a panic may end.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
+use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, getpid, getrlimit, kill_process, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::error;
+use tracing::{error, warn};
+
+use crate::limits::ORPHAN_TIME;
+
+/// The queue of the log has a thread of its own, which needs a moment before the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Raises the limit of open files to what the system allows; gives the limit then in force, `None`
 /// where there is none.
@@ -27,6 +33,23 @@ pub struct Stop {
     interrupt: Signal,
     hang_up: Signal,
     has_terminal: bool,
+}
+
+/// Has this process stop when its standard input ends, as if by SIGTERM: whoever started it held
+/// the other end, and is gone. It ends soon after, in order or not.
+pub fn stop_at_eof() {
+    let wait = || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        warn!("whoever started this process is gone");
+        let _ = kill_process(getpid(), rustix::process::Signal::TERM);
+        std::thread::sleep(ORPHAN_TIME);
+        error!("the stop takes too long; this process ends now");
+        std::thread::sleep(LAST_WORDS);
+        std::process::exit(1);
+    };
+    if let Err(why) = std::thread::Builder::new().name("orphan".to_owned()).spawn(wait) {
+        warn!(%why, "the end of standard input is not waited for");
+    }
 }
 
 /// What a signal asks for.
@@ -86,8 +109,7 @@ fn on_panic(info: &PanicHookInfo<'_>, vital: &[&str]) {
     error!(thread = %name, %place, "a part of the server panicked, which is a bug: {what}");
     if vital.iter().any(|it| name.starts_with(it)) {
         error!(thread = %name, "the server cannot go on without this part and ends now");
-        // The queue of the log has a thread of its own, which needs a moment.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(LAST_WORDS);
         std::process::exit(1);
     }
 }

@@ -10,6 +10,7 @@ use crate::admin::{CallError, Client};
 use crate::cli::{Cluster, Domain, Place};
 use crate::cluster;
 use crate::config::Config;
+use crate::demo;
 use crate::exit::Failure;
 use crate::home::Home;
 
@@ -18,10 +19,16 @@ use crate::home::Home;
 /// # Errors
 /// A sentence; with exit code 69 where no node runs.
 pub fn cluster(place: &Place, asked: &Cluster) -> Result<(), Failure> {
-    let (config, _) = configuration(place)?;
+    let config = || configuration(place).map(|it| it.0);
     let request = match asked.clone() {
-        Cluster::Init => return init(&config),
-        Cluster::Status { json, watch } => return status(&config, json, watch),
+        Cluster::Demo if place.config.is_some() => {
+            return Err(Failure::usage(
+                "a demonstration writes its own configurations: use --data",
+            ));
+        }
+        Cluster::Demo => return demo::demo(place.data.as_deref()),
+        Cluster::Init => return init(&config()?),
+        Cluster::Status { json, watch } => return status(&config()?, json, watch),
         Cluster::Token { roles } => ClusterRequest::Token { roles },
         Cluster::Drain { node } => ClusterRequest::Drain { node },
         Cluster::Undrain { node } => ClusterRequest::Undrain { node },
@@ -33,7 +40,7 @@ pub fn cluster(place: &Place, asked: &Cluster) -> Result<(), Failure> {
         }
         Cluster::Set { name, value } => ClusterRequest::Set { name, value },
     };
-    match block_on(ask(&config, request))?? {
+    match block_on(ask(&config()?, request))?? {
         Reply::Done => Ok(()),
         Reply::Token { token, host } => {
             say(&how_to_join(&token, &host));
@@ -78,17 +85,19 @@ async fn ask(config: &Config, request: ClusterRequest) -> Result<Reply, Failure>
 }
 
 fn status(config: &Config, json: bool, watch: bool) -> Result<(), Failure> {
+    let look = || match block_on(ask(config, ClusterRequest::Status))?? {
+        Reply::Cluster(view) if json => Ok(to_json(&view)),
+        Reply::Cluster(view) => Ok(for_people(&view)),
+        Reply::Refused { text, .. } => Err(Failure::new(text)),
+        other => Err(unexpected(other)),
+    };
+    if !watch {
+        say(&look()?);
+        return Ok(());
+    }
     loop {
-        let view = match block_on(ask(config, ClusterRequest::Status))?? {
-            Reply::Cluster(view) => *view,
-            Reply::Refused { text, .. } => return Err(Failure::new(text)),
-            other => return Err(unexpected(other)),
-        };
-        let text = if json { to_json(&view) } else { for_people(&view) };
-        if !watch {
-            say(&text);
-            return Ok(());
-        }
+        // Who watches wants to see the node come back, too.
+        let text = look().unwrap_or_else(|why| format!("{why}\n"));
         // The screen is cleared and written in one go, so that it does not flicker.
         say(&format!("\x1b[H\x1b[2J{text}"));
         std::thread::sleep(Duration::from_secs(1));

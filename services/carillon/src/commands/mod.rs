@@ -14,6 +14,7 @@ pub use cluster::cluster;
 pub use config::{config_check, config_example};
 pub use serve::serve;
 pub use status::status;
+pub(crate) use user::derive;
 pub use user::user;
 
 use crate::cli::Place;
@@ -40,7 +41,7 @@ fn configuration(place: &Place) -> Result<(Config, Option<PathBuf>), Failure> {
 }
 
 /// Writes to standard output. Nobody listening is no error of ours.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -54,7 +55,7 @@ pub fn complain(text: &str) {
 }
 
 /// Runs `work` on a runtime of this thread.
-fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
+pub(crate) fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -65,4 +66,29 @@ fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
 /// A path that works from any folder.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// How this program was called, if that works from here.
+pub(crate) fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called.contains('/') { quoted(Path::new(&called)) } else { "carillon".to_owned() }
+}
+
+/// A path as a shell reads it.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_the_shell() {
+        for (path, text) in [("/a/b-c.d", "/a/b-c.d"), ("/a b", "'/a b'"), ("/a'b", "'/a'\\''b'")] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
 }

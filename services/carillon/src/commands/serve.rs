@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tracing::info;
 
-use super::{absolute, block_on, configuration, say};
+use super::{absolute, block_on, configuration, program, quoted, say};
 use crate::cli::Place;
 use crate::config::ConfigError;
 use crate::exit::Failure;
@@ -95,29 +95,4 @@ fn banner(figures: &Figures, place: &Place) -> String {
     }
     text.push('\n');
     text
-}
-
-/// How this program was called, if that works from here.
-fn program() -> String {
-    let called = std::env::args().next().unwrap_or_default();
-    if called.contains('/') { quoted(Path::new(&called)) } else { "carillon".to_owned() }
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_survive_the_shell() {
-        for (path, text) in [("/a/b-c.d", "/a/b-c.d"), ("/a b", "'/a b'"), ("/a'b", "'/a'\\''b'")] {
-            assert_eq!(quoted(Path::new(path)), text);
-        }
-    }
 }

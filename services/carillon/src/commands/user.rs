@@ -125,7 +125,7 @@ fn verifiers(jid: &str) -> Result<Vec<protocol::Verifier>, Failure> {
 }
 
 /// What the server keeps of a password: one verifier for each hash, each with a salt of its own.
-fn derive(password: &Secret) -> Result<Vec<protocol::Verifier>, Failure> {
+pub(crate) fn derive(password: &Secret) -> Result<Vec<protocol::Verifier>, Failure> {
     let text = password.expose_str().unwrap_or_default();
     Hash::ALL
         .into_iter()
