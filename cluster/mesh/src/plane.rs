@@ -99,6 +99,10 @@ impl StateMachine for Plane {
                     && join.token.is_none()
             }
             Command::Leave { node } => self.is(node, name),
+            Command::Drain { number } => {
+                let member = self.state.map().members.get(&number);
+                member.is_some_and(|it| it.name.as_str() == name)
+            }
             Command::Regrant { node, .. } => {
                 identity.roles.has(Role::Router) && self.is(node, name)
             }
@@ -423,6 +427,9 @@ mod tests {
         assert!(!may(&e1, join(said("e1", "edge+control", 5))));
         assert!(!may(&e1, join(first)));
         assert!(may(&e1, Command::Leave { node }));
+        let drain = |number| Command::Drain { number };
+        assert!(may(&e1, drain(node.number)) && !may(&e1, drain(node.number + 1)));
+        assert!(!may(&caller("e2", "edge"), drain(node.number)));
         assert!(!may(&caller("e2", "edge"), Command::Leave { node }));
         assert!(!may(&e1, add) && !may(&e1, domain("a.example")) && !may(&e1, init()));
         let regrant = |node| Command::Regrant { shard: ShardId(7), epoch: Epoch(1), node };

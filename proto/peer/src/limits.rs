@@ -127,6 +127,14 @@ const _: () = assert!(VERDICT_US >= 2 * HEARTBEAT_US);
 /// Shards that move at a time: 1% (design: "Hand-over").
 pub const MOVING_MAX: usize = crate::SHARDS as usize / 100;
 
+/// How long a hand-over may take, in microseconds, before its owner gives it up: longer than the
+/// owner's worker waits for the next owner.
+pub const MOVE_US: u64 = 12_000_000;
+
+/// By how much the epoch of a frame from an edge may be above what its reader knows: edges may hear
+/// of a change of owner first, but not of many.
+pub const EPOCHS_AHEAD_MAX: u64 = 16;
+
 /// How uneven shards may be before some are moved: a tenth of the mean, above or below.
 pub const UNEVEN_TENTHS: usize = 1;
 

@@ -99,9 +99,23 @@ impl Post {
             *half = Attachment::keeping(half.conn());
             half.speaks_to(uplink.epoch(shard_of(key, account)));
         }
+        if self.cluster {
+            self.catch_up(uplink, &mut half);
+        }
         let frame = owner::frame(&mut half, key, ask);
         say(uplink, &half, frame);
         Flight::of(&half)
+    }
+
+    /// A new owner is known, and this connection has its turn to be told of it only later: what it
+    /// says now would go there under the epoch of the one before, and be dropped.
+    fn catch_up(&self, uplink: &dyn Uplink, half: &mut Attachment) {
+        let Some(epoch) = half.shard().map(|shard| uplink.epoch(shard)) else { return };
+        if epoch > half.owner() && !self.is_over() {
+            for frame in half.moved(epoch) {
+                say(uplink, half, Some(frame));
+            }
+        }
     }
 
     /// An owner has said something. `false`: it is not the owner any more, and is not heard.

@@ -69,6 +69,8 @@ pub enum Failure {
     Deleting,
     /// The store did not answer, or holds a row that cannot be read.
     Store,
+    /// In a cluster: the account's shard has just moved to another owner.
+    Moved,
 }
 
 /// The reads that a listing needs.

@@ -299,7 +299,13 @@ impl Worker {
             }
             Some(Slot::Claiming(_)) => self.wait(id, input),
             // After a stop nothing new is begun, but what other workers have begun is ended.
-            None if self.cluster.is_some() => {}
+            None if self.cluster.is_some() => {
+                if let shard::Input::Admin(ticket, _) = input {
+                    let moved = admin::Reply::Failed(admin::Failure::Moved);
+                    self.owed.answered(ticket);
+                    self.out.push_back(Output::Admin(ticket, moved));
+                }
+            }
             None if self.stop == Stop::No || matches!(input, shard::Input::Between(_)) => {
                 self.slots.insert(id, Slot::Claiming(Claim::new(id)));
                 self.wait(id, input);

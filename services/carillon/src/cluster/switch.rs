@@ -6,17 +6,18 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use edge::Hub;
-use mesh::channel::{Channels, Receiver};
+use mesh::channel::{ChannelError, Channels, Receiver};
 use mesh::link::{Answer, CallRefusal, Link, LinkError, Peer, Service};
 use mesh::{Role, frames, known};
 use parking_lot::RwLock;
 use peer::codec;
 use peer::control::{Attempt, Hold, Map, News, news};
+use peer::limits::EPOCHS_AHEAD_MAX;
 use peer::moving::HandOver;
 use peer::node::{LinkSaid, Roles};
 use peer::{
     Between, Complete, ConnId, Down, Downlink, Epoch, Frame, NodeId, NodeSaid, Owner, Page,
-    ShardId, Up, Uplink,
+    ShardId, Up, Uplink, shard_of,
 };
 use router::{Outside, Router};
 use session::attachment::orphaned;
@@ -94,7 +95,29 @@ impl Switch {
 
     /// Who is up, from here on, says this map: nobody else is heard.
     pub(crate) fn know(&self, map: Arc<Map>) {
-        *self.known.write() = Some(map);
+        let before = self.known.write().replace(map.clone());
+        let before = before.iter().flat_map(|map| map.members.values());
+        if let Some(channels) = self.channels.get() {
+            let gone = before.filter(|it| it.is_up() && map.up(it.id).is_none());
+            gone.for_each(|it| channels.forget(it.id));
+        }
+    }
+
+    /// An edge that does not serve yet has no session: it says so to new owners, who would wait for
+    /// it.
+    pub(crate) fn complete_early(&self, before: &Map, after: &Map) {
+        let Some(me) = self.me() else { return };
+        if !after.up(me).is_some_and(|it| it.roles.has(Roles::EDGE)) {
+            return;
+        }
+        for news in news(Some(before), after, me) {
+            if let News::Lost(shard, epoch) = news
+                && let Some(owner) = after.slot(shard).owner()
+            {
+                let complete = Complete { edge: me, shard, epoch };
+                self.send(owner, shard, &Frame::Complete(complete));
+            }
+        }
     }
 
     /// The map as this node knows it.
@@ -155,9 +178,6 @@ impl Switch {
     }
 
     fn forget(&self, node: NodeId) {
-        if let Some(channels) = self.channels.get() {
-            channels.forget(node);
-        }
         if let Some(router) = self.router.get() {
             router.put_each(|_| Some(Input::Gone(node)));
         }
@@ -184,8 +204,10 @@ impl Switch {
             }
         };
         let sent = channels.send(to, shard.0, packed.body);
-        if let Err(why) = sent {
-            tracing::debug!(%why, node = to.number, "a frame was not sent");
+        match sent {
+            Ok(()) => {}
+            Err(ChannelError::Full) => self.tell(Event::Stuck(to)),
+            Err(why) => tracing::debug!(%why, node = to.number, "a frame was not sent"),
         }
         sent.is_ok()
     }
@@ -200,7 +222,7 @@ impl Switch {
     }
 
     fn tell(&self, event: Event) {
-        // It is taken at once, or this node stands still, and others find it dead.
+        // It is taken at once, or this node stands still.
         if self.tell.try_send(event).is_err() {
             tracing::error!("this node does not come to hear what others say");
         }
@@ -215,7 +237,9 @@ impl Switch {
         let roles = peer.identity.roles;
         let (is_edge, is_router) = (roles.has(Role::Edge), roles.has(Role::Router));
         match frame {
-            Frame::Up { owner, said, .. } if is_edge && of_edge(&said, from) => {
+            Frame::Up { owner, said, .. }
+                if is_edge && of_edge(&said, from) && self.is_for(&said, owner) =>
+            {
                 if let Some(router) = self.router.get() {
                     router.up(owner, said);
                 }
@@ -226,7 +250,7 @@ impl Switch {
                 }
             }
             Frame::Between(said) if is_router => self.put(said.target(), Input::Between(said)),
-            Frame::Complete(said) if is_edge => {
+            Frame::Complete(said) if is_edge && self.is_near(said.shard, said.epoch) => {
                 self.put(said.shard, Input::Complete(said));
             }
             Frame::Page { node, page } if is_router && self.is_me(node) => {
@@ -240,6 +264,19 @@ impl Switch {
                 tracing::warn!(?source, node, "a frame that its sender may not send");
             }
         }
+    }
+
+    /// Whether a frame of an edge is for the owner of its account's shard.
+    fn is_for(&self, said: &Up, owner: Owner) -> bool {
+        let key = self.map.read().key;
+        shard_of(&key, said.account()) == owner.shard && self.is_near(owner.shard, owner.epoch)
+    }
+
+    /// Whether an edge may have heard of an epoch.
+    fn is_near(&self, shard: ShardId, epoch: Epoch) -> bool {
+        let known = self.known.read();
+        let known = known.as_ref().map_or(Epoch(0), |map| map.slot(shard).epoch);
+        epoch.0 <= known.0.saturating_add(EPOCHS_AHEAD_MAX)
     }
 
     /// The next owner of a shard of this node's has answered.
@@ -362,7 +399,7 @@ impl Receiver for Switch {
 
     fn knows(&self, node: NodeId, peer: &Peer) -> bool {
         let map = self.known.read().clone();
-        map.is_none_or(|map| known::is_process(&map, node, peer))
+        map.is_some_and(|map| known::is_process(&map, node, peer))
     }
 
     fn news(&self, from: NodeId, _: &Arc<Peer>, body: Bytes) {

@@ -2,13 +2,14 @@
 //! does not hear, and, where it leads the control plane, what is to be done. The rules are in
 //! `peer::control`; this drives them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mesh::plane::member_change;
 use mesh::raft::{MemberChange, Standing};
 use peer::control::duties::{Duties, Duty};
-use peer::control::{Attempt, Command, Map, Reply, Suspicions};
+use peer::control::{Attempt, Command, Map, Owing, Reply, Suspicions};
 use peer::limits::HEARTBEAT_US;
 use peer::node::{Heartbeat, LinkSaid, Load, Roles};
 use peer::{NodeId, Owner};
@@ -29,6 +30,8 @@ pub(crate) enum Event {
     NotMoved(Attempt),
     /// A shard of this node panicked.
     Fallen(Owner),
+    /// A node takes nothing any more, though it may still speak.
+    Stuck(NodeId),
 }
 
 /// Drives a member.
@@ -39,8 +42,13 @@ pub(crate) struct Watch {
     known: Arc<Map>,
     /// The map has had this node as a member.
     seen: bool,
+    /// The parts of this node that maps are for are there.
+    ready: bool,
     suspicions: Suspicions,
+    /// Those who take nothing any more: for this node they are silent.
+    stuck: BTreeSet<NodeId>,
     duties: Duties,
+    owing: Owing,
     begun: Instant,
     beats: u64,
     beat_at: u64,
@@ -53,10 +61,13 @@ impl Watch {
         Self {
             known: member.switch.map(),
             seen: false,
+            ready: false,
             member,
             events,
             suspicions: Suspicions::default(),
+            stuck: BTreeSet::new(),
             duties: Duties::default(),
+            owing: Owing::default(),
             begun: Instant::now(),
             beats: 0,
             beat_at: 0,
@@ -85,14 +96,17 @@ impl Watch {
             tokio::select! {
                 biased;
                 why = &mut ending => return why,
-                () = self.member.is_ready(), if !self.is_serving() => self.serve(),
+                () = self.member.is_ready(), if !self.ready => self.serve(),
                 is_there = changes.next() => {
                     if !is_there {
                         return "the control plane has ended".to_owned();
                     }
                     self.take_map();
                 }
-                Some(event) = self.events.recv() => self.hear(event),
+                Some(event) = self.events.recv() => {
+                    self.hear(event);
+                    self.pay();
+                }
                 _ = ticks.tick() => self.tick(),
             }
             if self.is_over() {
@@ -105,15 +119,16 @@ impl Watch {
 
     /// Whether the map says that this incarnation is gone.
     fn is_over(&self) -> bool {
-        self.seen && self.known.up(self.member.me).is_none()
-    }
-
-    fn is_serving(&self) -> bool {
-        self.member.switch.map().version > 0
+        let me = self.member.me;
+        match self.known.members.get(&me.number) {
+            Some(it) => it.id.incarnation > me.incarnation || (it.id == me && !it.is_up()),
+            None => self.seen,
+        }
     }
 
     /// The parts of this node are ready: they hear how things are.
     fn serve(&mut self) {
+        self.ready = true;
         if self.known.version > 0 {
             self.member.switch.take_map(self.known.clone());
         }
@@ -130,9 +145,12 @@ impl Watch {
         let (before, after) = (self.known.clone(), Arc::new(after));
         self.seen |= after.up(self.member.me).is_some();
         self.known = after.clone();
+        self.owing.handle_map(&after, self.member.me, self.now());
         self.member.follow(&before, &after);
-        if self.is_serving() {
+        if self.ready {
             self.member.switch.take_map(after);
+        } else {
+            self.member.switch.complete_early(&before, &after);
         }
     }
 
@@ -147,20 +165,23 @@ impl Watch {
         let now = self.now();
         match event {
             Event::Said(from, said) => {
-                self.suspicions.handle_heard(from, now);
+                if !self.stuck.contains(&from) {
+                    self.suspicions.handle_heard(from, now);
+                }
                 match said {
                     LinkSaid::Heartbeat(beat) => self.duties.handle_heartbeat(from, &beat, now),
                     LinkSaid::Silent(list) => self.duties.handle_silent(from, &list, now),
                     LinkSaid::Hello(_) | LinkSaid::Refused(_) => {}
                 }
             }
-            Event::Moved(attempt) => self.propose(Command::MoveEnd { moves: vec![attempt] }),
-            Event::NotMoved(attempt) => {
-                self.propose(Command::MoveAbort { moves: vec![attempt] });
+            Event::Stuck(node) => {
+                if self.stuck.insert(node) {
+                    warn!(node = node.number, "a node takes nothing any more, and is suspected");
+                }
             }
-            Event::Fallen(Owner { shard, epoch }) => {
-                self.propose(Command::Regrant { shard, epoch, node: self.member.me });
-            }
+            Event::Moved(attempt) => self.owing.handle_end(attempt, true),
+            Event::NotMoved(attempt) => self.owing.handle_end(attempt, false),
+            Event::Fallen(owner) => self.owing.handle_fallen(owner),
         }
     }
 
@@ -181,6 +202,7 @@ impl Watch {
         let now = self.now();
         let map = self.known.clone();
         let peers = self.peers(&map);
+        self.stuck.retain(|node| peers.contains(node));
         self.suspicions.handle_peers(&peers, now);
         self.suspicions.handle_time(now);
         if now >= self.beat_at {
@@ -197,7 +219,15 @@ impl Watch {
                 self.member.switch.send_now(*node, LinkSaid::Silent(silent.clone()));
             }
         }
+        self.pay();
         self.lead(now);
+    }
+
+    /// Says what this node owes to the control plane.
+    fn pay(&mut self) {
+        for command in self.owing.poll(self.member.me, self.now()) {
+            self.propose(command);
+        }
     }
 
     fn beat(&mut self, peers: &[NodeId], map: &Map, now: u64) {
@@ -265,8 +295,14 @@ pub(crate) async fn give_up(member: &Member, within: Duration) {
     };
     let moves = async {
         let number = member.me.number;
-        while member.control.command(Command::Drain { number }).await.is_err() {
-            sleep(START_RETRY).await;
+        loop {
+            match member.control.command(Command::Drain { number }).await {
+                Ok(Reply::Refused(why)) => {
+                    return warn!(%why, "this node's shards do not move away");
+                }
+                Ok(_) => break,
+                Err(_) => sleep(START_RETRY).await,
+            }
         }
         loop {
             let map = member.switch.map();

@@ -91,6 +91,10 @@ impl Engine {
                 let text = format!("an account {name} is still being deleted; try again soon");
                 refuse(Fault::Unavailable, text)
             }
+            Failure::Moved => {
+                let text = format!("{name} has just moved to another router; try again");
+                refuse(Fault::Unavailable, text)
+            }
             Failure::Store => {
                 let text = "the store did not answer; the server's log says more".to_owned();
                 refuse(Fault::Unavailable, text)

@@ -78,6 +78,10 @@ impl Forward {
                 Err(refusal) => return refusal,
             },
             ClusterRequest::Undrain { node } => match self.number(&node) {
+                Ok(_) if self.is_edge(&node) => {
+                    let text = format!("{node} has sent its clients away: start it again");
+                    return refuse(Fault::Unavailable, text);
+                }
                 Ok(number) => Command::Undrain { number },
                 Err(refusal) => return refusal,
             },
@@ -107,6 +111,12 @@ impl Forward {
             .and_then(|map| map.named(name))
             .map(|member| member.id.number)
             .ok_or_else(|| refuse(Fault::Unknown, format!("there is no node {name}")))
+    }
+
+    fn is_edge(&self, name: &str) -> bool {
+        let map = self.0.control.map();
+        let member = map.as_ref().and_then(|map| map.named(name));
+        member.is_some_and(|it| it.roles.has(peer::node::Roles::EDGE))
     }
 
     async fn view(&self) -> Reply {

@@ -76,6 +76,11 @@ impl Joined {
         self.member.serve(Box::new(move || router.as_ref()?.lease_ms()));
     }
 
+    /// Whether it has clients.
+    pub(super) fn is_edge(&self) -> bool {
+        self.member.mesh.identity().roles.has(Role::Edge)
+    }
+
     /// How this node's clients are handed to other edges: how many in a second, and where to, if
     /// the settings of the cluster say it.
     pub(super) fn hand_off(&self) -> (u32, Option<String>) {
@@ -127,7 +132,11 @@ pub(super) async fn open(
     };
     let front = Some(Front::open(home.root(), Some(Forward(member.clone())))?);
     let mut inflow = inflow;
-    let map = member.find(|map| map.up(member.me).map(|_| map.clone())).await;
+    let first = member.find(|map| map.up(member.me).map(|_| map.clone()));
+    let map = tokio::select! {
+        map = first => map,
+        why = &mut inflow.ended => return Err(Failure::new(why.unwrap_or_default()).into()),
+    };
     let domains: Vec<String> = map.domains.iter().map(ToString::to_string).collect();
     let mut config = Config { domains, ..config.clone() };
     if !member.mesh.identity().roles.has(Role::Edge) {

@@ -63,6 +63,8 @@ pub struct Node {
     figures: Rc<Figures>,
     engine: Rc<Engine>,
     joined: Option<Joined>,
+    /// Cores of the edge that have ended, after a drain.
+    cores_done: usize,
     _front: Front,
     _http: Vec<http::Server>,
 }
@@ -138,6 +140,7 @@ impl Node {
             figures,
             engine,
             joined,
+            cores_done: 0,
             _front: front,
             _http: http,
         })
@@ -164,8 +167,11 @@ impl Node {
                         break;
                     }
                 },
-                event = self.events.recv() => if let Some(Event::Failed(what)) = event {
-                    return Err(self.failed(&what));
+                event = self.events.recv() => match event {
+                    Some(Event::Failed(what)) => return Err(self.failed(&what)),
+                    // After a drain the node goes on without clients.
+                    Some(Event::CoreDone) => self.cores_done += 1,
+                    Some(Event::WorkerDone) | None => {}
                 },
                 heard = heard(&mut self.joined) => match heard {
                     Heard::Ended(why) => return Err(self.failed(&why)),
@@ -184,6 +190,10 @@ impl Node {
     /// Answers a request that came by way of another node.
     fn forwarded(&self, asked: Asked) {
         let engine = self.engine.clone();
+        // Who asked has given up, and was told so.
+        if asked.answer.is_closed() {
+            return;
+        }
         spawn_local(async move {
             let reply = match serde_json::from_slice(&asked.request) {
                 Ok(request) => engine.answer_forwarded(request).await,
@@ -196,7 +206,7 @@ impl Node {
 
     /// Clients of this node go to other edges. Its shards move by themselves.
     fn hand_off(&self) {
-        if let Some(joined) = &self.joined {
+        if let Some(joined) = self.joined.as_ref().filter(|it| it.is_edge()) {
             let (rate, location) = joined.hand_off();
             info!(rate, location, "clients are handed to other edges");
             self.edge.hand_off(rate, location);
@@ -222,12 +232,12 @@ impl Node {
             orderly = self.stop_parts() => orderly,
             () = second(stop) => false,
         };
+        if let Some(joined) = self.joined.take() {
+            joined.leave().await;
+        }
         if !orderly {
             warn!("the stop was cut short: clients find what was acknowledged, not their sessions");
             return Err(Failure::new("the server was stopped before all sessions were stored"));
-        }
-        if let Some(joined) = self.joined.take() {
-            joined.leave().await;
         }
         for thread in self.threads {
             let _ = thread.join();
@@ -242,14 +252,16 @@ impl Node {
         let cores = self.threads.len();
         let end = Instant::now() + DRAIN_TIME;
         self.edge.drain(DRAIN_TIME.saturating_sub(CLOSE_TIME));
-        let closed = self.wait(cores, end, |it| matches!(it, Event::CoreDone)).await;
+        let open = cores.saturating_sub(self.cores_done);
+        let closed = self.wait(open, end, |it| matches!(it, Event::CoreDone)).await;
         if let Some(joined) = &self.joined {
             joined.give_up().await;
         }
         let end = Instant::now() + CLOSE_TIME;
         self.parts.router.stop();
         let workers = if self.parts.store.store().is_some() { cores } else { 0 };
-        closed && self.wait(workers, end, |it| matches!(it, Event::WorkerDone)).await
+        let stored = self.wait(workers, end, |it| matches!(it, Event::WorkerDone)).await;
+        closed && stored
     }
 
     /// Waits until as many events of a kind came; `false` if the time is up or something failed.
