@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use carillon_bench::cluster::{self, Beside, Million};
 use carillon_bench::compare::{self, Compare};
 use carillon_bench::relay::{self, Relay};
 use carillon_bench::report::{Row, page};
@@ -30,6 +31,10 @@ enum Command {
     Run(Box<Run>),
     /// Start Carillon and its peers one after the other, and compare them
     Compare(Compare),
+    /// Start a cluster of processes and a single node in turn, and compare them
+    Cluster(Beside),
+    /// Start a cluster, and as many sessions as the machine holds; then kill a router
+    Million(Million),
     /// A bare relay without XML: the floor for every server
     Limit(Relay),
     /// A page with plots, from lines of JSON
@@ -63,9 +68,9 @@ struct Run {
 /// Where the server is, and how one talks to it.
 #[derive(Args)]
 struct Place {
-    /// Where the server listens
-    #[arg(long, default_value = "127.0.0.1:5222")]
-    address: SocketAddr,
+    /// Where the server listens; several, or several times: clients are spread over them in turn
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:5222")]
+    address: Vec<SocketAddr>,
     /// How streams begin
     #[arg(long, value_enum, default_value = "starttls")]
     transport: Transport,
@@ -103,9 +108,10 @@ struct Place {
     /// What is spoken
     #[arg(long, value_enum, default_value = "xmpp")]
     protocol: Protocol,
-    /// The server's first process: its CPU and memory, and its children's, are read from /proc
-    #[arg(long)]
-    pid: Option<u32>,
+    /// The server's first process: its CPU and memory, and its children's, are read from /proc;
+    /// several, or several times, for a cluster
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
     /// Allow a server that is not on this machine: its owner must have agreed
     #[arg(long)]
     remote: bool,
@@ -116,11 +122,11 @@ impl Place {
         let accounts = match (self.register, self.prepare, self.admin) {
             (true, ..) => Accounts::Register,
             (_, Some(command), _) => Accounts::Command(command),
-            (.., Some(socket)) => Accounts::Admin(socket),
+            (.., Some(socket)) => Accounts::Admin(vec![socket]),
             _ => Accounts::Exist,
         };
         Target {
-            address: self.address,
+            addresses: self.address,
             transport: self.transport,
             sasl: self.sasl,
             domain: self.domain,
@@ -131,7 +137,7 @@ impl Place {
             tickets: self.tickets,
             protocol: self.protocol,
             accounts,
-            pid: self.pid,
+            pids: self.pid,
         }
     }
 }
@@ -141,6 +147,8 @@ pub(crate) fn main() -> Result<(), Failure> {
     match Cli::parse().command {
         Command::Run(run) => load(*run),
         Command::Compare(compare) => compare::compare(&compare),
+        Command::Cluster(beside) => cluster::beside(&beside),
+        Command::Million(million) => cluster::million(&million),
         Command::Limit(relay) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             tokio::task::LocalSet::new().block_on(&runtime, relay::serve(&relay))

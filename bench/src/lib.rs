@@ -6,6 +6,8 @@ pub mod gate;
 #[cfg(feature = "load")]
 pub mod client;
 #[cfg(feature = "load")]
+pub mod cluster;
+#[cfg(feature = "load")]
 pub mod compare;
 #[cfg(feature = "load")]
 pub mod frames;

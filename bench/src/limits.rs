@@ -5,9 +5,8 @@ use std::time::Duration;
 /// Worker processes of one run.
 pub const WORKERS_MAX: usize = 64;
 
-/// Sessions of one run, all workers together: a million accounts is a test of a cluster, and needs
-/// several machines.
-pub const SESSIONS_MAX: usize = 500_000;
+/// Sessions of one run, all workers together: a million is what a cluster is tested with.
+pub const SESSIONS_MAX: usize = 1_000_000;
 
 /// Measured time of one run, in seconds.
 pub const SECONDS_MAX: u64 = 3600;
@@ -35,6 +34,12 @@ pub const TICKETS_MAX: usize = 100_000;
 
 /// How long a server may take to start, on a machine that does much else.
 pub const SERVER_TIME_MAX: Duration = Duration::from_mins(2);
+
+/// How long the others may take to own what a killed router had.
+pub const LOSS_TIME_MAX: Duration = Duration::from_mins(1);
+
+/// How often a node of a cluster is asked whether it is ready.
+pub const JOIN_RETRY: Duration = Duration::from_millis(200);
 
 /// How long it may take to write accounts that are prepared, and end.
 pub const SEED_TIME_MAX: Duration = Duration::from_mins(8);

@@ -10,8 +10,8 @@ use crate::Failure;
 /// The server under load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens. Clients are spread over these in turn: the edges of a cluster.
+    pub addresses: Vec<SocketAddr>,
     /// How the stream begins.
     pub transport: Transport,
     /// How clients log in.
@@ -32,8 +32,8 @@ pub struct Target {
     pub protocol: Protocol,
     /// Where accounts come from.
     pub accounts: Accounts,
-    /// The server's first process, for figures from /proc; its children count too.
-    pub pid: Option<u32>,
+    /// The server's processes, for figures from /proc; their children count too.
+    pub pids: Vec<u32>,
 }
 
 /// How a client's stream begins.
@@ -94,11 +94,19 @@ pub enum Accounts {
     Register,
     /// A shell command makes one, with `{user}`, `{domain}` and `{password}` filled in.
     Command(String),
-    /// Carillon's administration socket.
-    Admin(PathBuf),
+    /// Carillon's administration socket; several, if there are several nodes: workers take them in
+    /// turn.
+    Admin(Vec<PathBuf>),
 }
 
 impl Target {
+    /// Where the client of a number connects.
+    #[must_use]
+    pub fn address(&self, index: usize) -> SocketAddr {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.addresses.get(index % self.addresses.len().max(1)).copied().unwrap_or(any)
+    }
+
     /// The localpart of an account.
     #[must_use]
     pub fn name(&self, index: usize) -> String {
@@ -115,15 +123,17 @@ impl Target {
     /// mistake.
     ///
     /// # Errors
-    /// If the address is not loopback.
+    /// If there is no address, or one is not loopback.
     pub fn check(&self, remote: bool) -> Result<(), Failure> {
-        if remote || self.address.ip().is_loopback() {
-            return Ok(());
+        if self.addresses.is_empty() {
+            return Err("no address to send load to".into());
         }
+        let Some(other) = self.addresses.iter().find(|it| !it.ip().is_loopback() && !remote) else {
+            return Ok(());
+        };
         Err(format!(
-            "{} is not a loopback address: load is sent to this machine only, unless --remote says \
-             that the other machine's owner agrees",
-            self.address
+            "{other} is not a loopback address: load is sent to this machine only, unless --remote \
+             says that the other machine's owner agrees"
         )
         .into())
     }
@@ -135,7 +145,7 @@ pub(crate) mod tests {
 
     pub(crate) fn target(address: &str) -> Target {
         Target {
-            address: address.parse().unwrap(),
+            addresses: vec![address.parse().unwrap()],
             transport: Transport::Plain,
             sasl: Sasl::ScramSha1,
             domain: "localhost".into(),
@@ -146,8 +156,21 @@ pub(crate) mod tests {
             tickets: false,
             protocol: Protocol::Xmpp,
             accounts: Accounts::Exist,
-            pid: None,
+            pids: Vec::new(),
         }
+    }
+
+    #[test]
+    fn clients_are_spread_over_the_addresses() {
+        let mut target = target("127.0.0.1:1");
+        assert_eq!(target.address(7).port(), 1);
+        target.addresses.push("127.0.0.1:2".parse().unwrap());
+        let ports: Vec<u16> = (0..4).map(|index| target.address(index).port()).collect();
+        assert_eq!(ports, [1, 2, 1, 2]);
+        target.addresses.push("192.0.2.1:3".parse().unwrap());
+        assert!(target.check(false).unwrap_err().to_string().contains("192.0.2.1"));
+        target.addresses.clear();
+        assert!(target.check(true).is_err());
     }
 
     #[test]

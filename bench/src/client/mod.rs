@@ -44,7 +44,7 @@ impl Shared {
 
     /// Opens a connection; `index` spreads them over source addresses.
     async fn tcp(&self, index: usize) -> Result<TcpStream, Failure> {
-        let address = self.target.address;
+        let address = self.target.address(index);
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let IpAddr::V4(ip) = address.ip()
             && ip.is_loopback()

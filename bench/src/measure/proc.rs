@@ -46,6 +46,15 @@ impl Cpu {
     }
 }
 
+impl std::iter::Sum for Cpu {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            user_us: sum.user_us + part.user_us,
+            system_us: sum.system_us + part.system_us,
+        })
+    }
+}
+
 /// A process and all that descend from it.
 ///
 /// # Errors

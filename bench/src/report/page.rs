@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_page_stands_alone() {
         let scenario = Scenario::default();
-        let target = Target { pid: Some(1), ..target("127.0.0.1:1") };
+        let target = Target { pids: vec![1], ..target("127.0.0.1:1") };
         let job = Job { target, scenario, worker: 0, workers: 1 };
         let mut seen = Seen::default();
         (1..500).for_each(|micros| seen.outcome.latency("login").record(micros));

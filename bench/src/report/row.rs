@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::measure::{Latency, Sample};
 use crate::run::{Job, Seen};
-use crate::scenario::{Figure, Scenario};
+use crate::scenario::{Figure, Less, Scenario};
 use crate::target::Transport;
 
 /// What the server had promised during a run.
@@ -35,6 +35,17 @@ impl Promise {
             (None, true) => "0198; archive not known",
             (None, false) => "archive not known",
         }
+    }
+}
+
+/// Where the servers of a run listen.
+fn servers(job: &Job) -> String {
+    let addresses: Vec<String> = job.target.addresses.iter().map(ToString::to_string).collect();
+    match addresses.as_slice() {
+        [first, second, others @ ..] if !others.is_empty() => {
+            format!("{first}, {second} and {} more", others.len())
+        }
+        few => few.join(", "),
     }
 }
 
@@ -75,14 +86,14 @@ impl Row {
     pub fn of_run(job: &Job, workers: usize, seen: Seen) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut figures = job.scenario.figures(&seen);
-        if job.target.pid.is_none() {
+        if job.target.pids.is_empty() {
             // Nothing is known of a server whose process was not named; zero would be a claim.
             figures.retain(|it| !it.name.starts_with("CPU") && !it.name.starts_with("memory"));
         }
         Self {
             at_s: now.map_or(0, |since| since.as_secs()),
             case: job.scenario.name().to_owned(),
-            server: job.target.address.to_string(),
+            server: servers(job),
             version: String::new(),
             round: 1,
             transport: job.target.transport,
@@ -94,6 +105,12 @@ impl Row {
             seconds: seen.outcome.seconds,
             samples: seen.samples,
         }
+    }
+
+    /// Adds a figure that says what was done.
+    pub fn add(&mut self, name: &str, unit: &str, value: f64) {
+        let (name, unit) = (name.to_owned(), unit.to_owned());
+        self.figures.push(Figure { name, unit, value, less: Less::Neither });
     }
 
     /// A figure by its name.
@@ -166,7 +183,8 @@ mod tests {
         let mut seen = Seen::default();
         seen.outcome.latency("login").record(1234);
         seen.outcome.count("logins", 1);
-        let measured = Job { target: Target { pid: Some(1), ..job.target.clone() }, ..job.clone() };
+        let measured =
+            Job { target: Target { pids: vec![1], ..job.target.clone() }, ..job.clone() };
         assert!(Row::of_run(&measured, 1, seen.clone()).figure("CPU").is_some());
         let row = Row::of_run(&job, 1, seen);
         let folder = tempfile::tempdir().unwrap();

@@ -42,11 +42,15 @@ impl Hand {
 /// What the leader hears: which worker, and what; nothing when the worker is gone.
 type Heard = (usize, Option<Said>);
 
+/// What else is done at the end of a phase.
+type Watch = Box<dyn FnMut(&str) -> Result<(), Failure>>;
+
 /// Leads the workers of one run.
 pub struct Leader {
     hands: Vec<Hand>,
     heard: Receiver<Heard>,
-    server: Option<u32>,
+    server: Vec<u32>,
+    watch: Watch,
     begun: Instant,
 }
 
@@ -60,8 +64,13 @@ impl Leader {
             return Err(format!("between 1 and {WORKERS_MAX} workers, not {workers}").into());
         }
         let (say, heard) = sync_channel(1024);
-        let mut leader =
-            Self { hands: Vec::new(), heard, server: job.target.pid, begun: Instant::now() };
+        let mut leader = Self {
+            hands: Vec::new(),
+            heard,
+            server: job.target.pids.clone(),
+            watch: Box::new(|_| Ok(())),
+            begun: Instant::now(),
+        };
         for worker in 0..workers {
             let job = Job { worker, workers, ..job.clone() };
             let say = say.clone();
@@ -71,6 +80,13 @@ impl Leader {
             });
         }
         Ok(leader)
+    }
+
+    /// Has something done at the end of each phase, before the workers go on.
+    #[must_use]
+    pub fn watched(mut self, watch: impl FnMut(&str) -> Result<(), Failure> + 'static) -> Self {
+        self.watch = Box::new(watch);
+        self
     }
 
     /// Leads them to the end.
@@ -96,6 +112,7 @@ impl Leader {
                         bar.clear();
                         waiting = 0;
                         let sample = self.sample(&phase)?;
+                        (self.watch)(&phase)?;
                         seen.samples.push((phase, sample));
                         self.hands.iter_mut().try_for_each(Hand::go_on)?;
                     }
@@ -133,31 +150,38 @@ impl Leader {
 
     /// What the server has used. Memory takes long to read: outside of what is measured.
     fn sample(&self, phase: &str) -> Result<Sample, Failure> {
-        let Some(pid) = self.server else {
+        if self.server.is_empty() {
             return Ok(Sample { at_us: self.now_us(), ..Sample::default() });
-        };
-        let before = if phase == "begin" { proc::pss(pid)? } else { 0 };
-        let sample = Sample {
-            at_us: self.now_us(),
-            cpu: proc::cpu(pid)?,
-            pss: before,
-            load: self.load_cpu(),
-        };
-        let pss = if phase == "begin" { before } else { proc::pss(pid)? };
+        }
+        let before = if phase == "begin" { self.pss()? } else { 0 };
+        let sample =
+            Sample { at_us: self.now_us(), cpu: self.cpu()?, pss: before, load: self.load_cpu() };
+        let pss = if phase == "begin" { before } else { self.pss()? };
         Ok(Sample { pss, ..sample })
     }
 
-    fn load_cpu(&self) -> Cpu {
-        let mut sum = Cpu::default();
-        for hand in &self.hands {
-            if let Hand::Process(child, _) = hand
-                && let Ok(cpu) = proc::cpu(child.id())
-            {
-                sum.user_us += cpu.user_us;
-                sum.system_us += cpu.system_us;
-            }
+    /// CPU of all the server's processes. Of a cluster, some may have been ended on purpose.
+    fn cpu(&self) -> Result<Cpu, Failure> {
+        match self.server.as_slice() {
+            [only] => proc::cpu(*only),
+            many => Ok(many.iter().filter_map(|pid| proc::cpu(*pid).ok()).sum()),
         }
-        sum
+    }
+
+    /// Memory of all the server's processes.
+    fn pss(&self) -> Result<u64, Failure> {
+        match self.server.as_slice() {
+            [only] => proc::pss(*only),
+            many => Ok(many.iter().filter_map(|pid| proc::pss(*pid).ok()).sum()),
+        }
+    }
+
+    fn load_cpu(&self) -> Cpu {
+        let of_hand = |hand: &Hand| match hand {
+            Hand::Process(child, _) => proc::cpu(child.id()).ok(),
+            Hand::Thread(_) => None,
+        };
+        self.hands.iter().filter_map(of_hand).sum()
     }
 
     fn now_us(&self) -> u64 {

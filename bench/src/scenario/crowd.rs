@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,12 +15,15 @@ use xmpp::scram::{self, Hash};
 
 use crate::Failure;
 use crate::client::{Client, Shared, register};
-use crate::limits::DESCRIPTORS_KEPT;
+use crate::limits::{DESCRIPTORS_KEPT, SEED_TIME_MAX};
 use crate::run::Port;
 use crate::target::{Accounts, Target};
 
 /// Sessions that are made at once, so that no server sees a storm where none is measured.
 pub(super) const AT_ONCE: usize = 32;
+
+/// Connections of one worker to administration sockets, which take sixteen each.
+const ADMINS: usize = 3;
 
 /// Few iterations: what is measured is the server, not the client's key derivation.
 const ITERATIONS: u32 = 4096;
@@ -74,22 +78,69 @@ pub(super) async fn accounts(
             Ok(())
         }
         Accounts::Command(command) => by_command(&shared.target, command, range, port),
-        Accounts::Admin(path) => {
-            let mut admin = Admin::connect(path).await?;
-            let verifiers = verifiers(&shared.target)?;
-            let total = range.len();
-            for (done, user) in range.enumerate() {
-                let jid = shared.target.jid(user);
-                match admin.call(&Request::Add { jid, verifiers: verifiers.clone() }).await? {
-                    Reply::Done | Reply::Refused { fault: Fault::Exists, .. } => {}
-                    other => return Err(format!("an account was refused: {other:?}").into()),
-                }
-                if done.is_multiple_of(100) {
-                    port.progress("accounts", done, total);
-                }
-            }
-            Ok(())
+        Accounts::Admin(paths) => by_admin(shared, paths, range, port).await,
+    }
+}
+
+/// Over administration sockets: a server commits what several ask for at once together.
+async fn by_admin(
+    shared: &Rc<Shared>,
+    paths: &[PathBuf],
+    range: Range<usize>,
+    port: &Port,
+) -> Result<(), Failure> {
+    let verifiers = Rc::new(verifiers(&shared.target)?);
+    let paths = Rc::new(paths.to_vec());
+    let parts = range.len().clamp(1, ADMINS);
+    let (start, total) = (range.start, range.len());
+    each(0..parts, parts, port, "accounts", |part| {
+        let (shared, verifiers, paths) = (shared.clone(), verifiers.clone(), paths.clone());
+        let part_of = |part: usize| start + total * part / parts;
+        let users = part_of(part)..part_of(part + 1);
+        async move {
+            let number = shared.worker * ADMINS + part;
+            let path = paths.get(number % paths.len().max(1)).ok_or("no administration socket")?;
+            add_all(&shared.target, path, &verifiers, users).await
         }
+    })
+    .await?;
+    Ok(())
+}
+
+async fn add_all(
+    target: &Target,
+    path: &Path,
+    verifiers: &[Verifier],
+    users: Range<usize>,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut admin = None;
+    for user in users {
+        let request = Request::Add { jid: target.jid(user), verifiers: verifiers.to_vec() };
+        loop {
+            let why = match add(&mut admin, path, &request).await {
+                Ok(()) => break,
+                Err(why) => why,
+            };
+            // A socket that has many callers turns some away for a while.
+            if begun.elapsed() > SEED_TIME_MAX {
+                return Err(why);
+            }
+            admin = None;
+            rest(1).await;
+        }
+    }
+    Ok(())
+}
+
+async fn add(admin: &mut Option<Admin>, path: &Path, request: &Request) -> Result<(), Failure> {
+    let connected = match admin.take() {
+        Some(admin) => admin,
+        None => Admin::connect(path).await?,
+    };
+    match admin.insert(connected).call(request).await? {
+        Reply::Done | Reply::Refused { fault: Fault::Exists, .. } => Ok(()),
+        other => Err(format!("an account was refused: {other:?}").into()),
     }
 }
 

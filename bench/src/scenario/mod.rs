@@ -5,9 +5,11 @@ mod chat;
 mod contacts;
 mod crowd;
 mod figure;
+mod herd;
 mod idle;
 mod login;
 mod mam;
+mod many;
 mod mixed;
 mod needs;
 mod presence;
@@ -22,9 +24,11 @@ use crate::run::{Job, Outcome, Port, Seen};
 pub use accounts::Accounts;
 pub use chat::Chat;
 pub use figure::{Figure, Less};
+pub use herd::Herd;
 pub use idle::Idle;
 pub use login::Login;
 pub use mam::Mam;
+pub use many::Many;
 pub use mixed::Mixed;
 pub use needs::{Contacts, Needs};
 pub use presence::Presence;
@@ -51,6 +55,10 @@ pub enum Scenario {
     Mam(Mam),
     /// All connections are cut, all sessions resume
     Resume(Resume),
+    /// All connections are cut, and all clients log in again at once
+    Herd(Herd),
+    /// Very many sessions, a few of them active
+    Many(Many),
     /// A provider's hour, made small
     Mixed(Mixed),
 }
@@ -74,6 +82,8 @@ impl Scenario {
             Self::Roster(_) => "roster",
             Self::Mam(_) => "mam",
             Self::Resume(_) => "resume",
+            Self::Herd(_) => "herd",
+            Self::Many(_) => "many",
             Self::Mixed(_) => "mixed",
         }
     }
@@ -90,6 +100,8 @@ impl Scenario {
             Self::Roster(it) => it.needs(),
             Self::Mam(it) => it.needs(),
             Self::Resume(it) => Needs::accounts(it.sessions),
+            Self::Herd(it) => Needs::accounts(it.clients),
+            Self::Many(it) => Needs::accounts(it.sessions),
             Self::Mixed(it) => it.needs(workers),
         }
     }
@@ -114,6 +126,8 @@ impl Scenario {
             Self::Roster(it) => it.check(workers),
             Self::Mam(it) => it.check(workers),
             Self::Resume(it) => it.check(workers),
+            Self::Herd(it) => it.check(workers),
+            Self::Many(it) => it.check(workers),
             Self::Mixed(it) => it.check(workers),
         }
     }
@@ -129,6 +143,8 @@ impl Scenario {
             Self::Roster(it) => (it.accounts, "accounts"),
             Self::Mam(it) => (it.accounts, "accounts"),
             Self::Resume(it) => (it.sessions, "sessions"),
+            Self::Herd(it) => (it.clients, "clients"),
+            Self::Many(it) => (it.sessions, "sessions"),
             Self::Mixed(it) => (it.groups, "groups"),
         }
     }
@@ -147,6 +163,8 @@ impl Scenario {
             Self::Roster(it) => it.load(job, port).await,
             Self::Mam(it) => it.load(job, port).await,
             Self::Resume(it) => it.load(job, port).await,
+            Self::Herd(it) => it.load(job, port).await,
+            Self::Many(it) => it.load(job, port).await,
             Self::Mixed(it) => it.load(job, port).await,
         }
     }
@@ -163,6 +181,8 @@ impl Scenario {
             Self::Roster(it) => it.figures(seen),
             Self::Mam(it) => it.figures(seen),
             Self::Resume(it) => it.figures(seen),
+            Self::Herd(it) => it.figures(seen),
+            Self::Many(it) => it.figures(seen),
             Self::Mixed(it) => it.figures(seen),
         }
     }

@@ -8,7 +8,8 @@ use crate::Failure;
 
 const INSTALL: &str = "Build it: cargo build --release -p carillon";
 
-fn binary() -> Result<PathBuf, Failure> {
+/// Where it is.
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     // Tests run from `deps`, one folder below the binaries.
     let folders = own.ancestors().skip(1).take(2);

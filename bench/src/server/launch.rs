@@ -98,7 +98,7 @@ impl Running {
         let port = if transport == Transport::Tls { self.setup.port_tls } else { self.setup.port };
         let lines = self.setup.kind == Kind::Relay;
         Target {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            addresses: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             transport,
             sasl: Sasl::ScramSha1,
             domain: "localhost".to_owned(),
@@ -109,7 +109,7 @@ impl Running {
             tickets: false,
             protocol: if lines { Protocol::Lines } else { Protocol::Xmpp },
             accounts: Accounts::Exist,
-            pid: Some(self.child.id()),
+            pids: vec![self.child.id()],
         }
     }
 

@@ -7,6 +7,7 @@ mod prosody;
 mod relay;
 mod seed;
 
+pub(crate) use carillon::binary;
 pub use launch::{Running, start};
 pub use seed::{Seed, seed};
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 
 /// The password of all accounts that this program makes.
-const PASSWORD: &str = "a load generator's password";
+pub(crate) const PASSWORD: &str = "a load generator's password";
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -131,16 +132,7 @@ impl Setup {
     /// If the folder cannot be written, or ports cannot be had.
     pub fn new(kind: Kind, archive: Archive, folder: PathBuf) -> Result<Self, Failure> {
         std::fs::create_dir_all(&folder)?;
-        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-        let signing = rcgen::KeyPair::generate()?;
-        let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?;
-        // ejabberd sets a timer for the end, and fails where that is centuries away.
-        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(2040, 1, 1);
-        let secret = signing.serialize_pem();
-        let public = parameters.self_signed(&signing)?.pem();
-        std::fs::write(&certificate, format!("{public}{secret}"))?;
-        std::fs::write(&key, secret)?;
+        let (certificate, key) = certificate(&folder)?;
         let [port, port_tls, port_http] = free_ports()?;
         let archive_file = match archive {
             Archive::NotSynced => in_memory(port),
@@ -163,6 +155,21 @@ impl Setup {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+/// Writes a certificate for `localhost` and its key: `certificate.pem` and `key.pem`.
+pub(crate) fn certificate(folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let signing = rcgen::KeyPair::generate()?;
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?;
+    // ejabberd sets a timer for the end, and fails where that is centuries away.
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2040, 1, 1);
+    let secret = signing.serialize_pem();
+    let public = parameters.self_signed(&signing)?.pem();
+    std::fs::write(&certificate, format!("{public}{secret}"))?;
+    std::fs::write(&key, secret)?;
+    Ok((certificate, key))
 }
 
 /// Ports that nobody has now.

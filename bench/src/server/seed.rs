@@ -43,7 +43,7 @@ fn over_xmpp(setup: &Setup, seeds: &[Seed]) -> Result<(), Failure> {
     let running = launch::start(setup.clone())?;
     for seed in seeds {
         let target = Target {
-            accounts: Accounts::Admin(setup.folder.join("data").join("admin.sock")),
+            accounts: Accounts::Admin(vec![setup.folder.join("data").join("admin.sock")]),
             ..running.target(Transport::Plain, &seed.prefix)
         };
         let scenario = Scenario::Accounts(seed.needs.into());

@@ -8,7 +8,10 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use peer::codec::{LENGTH_BYTES, VERSION, decode, encode};
-use peer::control::{Command, Delta, Fingerprint, Join, Map, MapSaid, Reply, State, TokenHash};
+use peer::control::{
+    Command, Delta, Fingerprint, Join, Map, MapSaid, Reply, State, TokenHash, news,
+};
+use peer::limits::HEARTBEAT_US;
 use peer::node::{ClusterId, Features, Heartbeat, LinkSaid, Load, Roles, Versions};
 use peer::shard::HashKey;
 use peer::{Between, Epoch, Frame, IngestKey, NodeId, NodeSaid, Parcel, Pass, Retried};
@@ -104,7 +107,11 @@ fn frames(c: &mut Criterion) {
         Load { cpu_permille: 500, memory_permille: 500, sessions: 1 << 17, queued_bytes: 1 << 20 };
     let beat = Heartbeat { number: 100_000, map: 100_000, lease_ms: Some(900), load };
     let heartbeat = bytes(&of_node(NodeSaid::Link(LinkSaid::Heartbeat(beat))));
-    println!("a heartbeat: {} bytes", heartbeat.len() + LENGTH_BYTES);
+    let each = heartbeat.len() + LENGTH_BYTES;
+    // Every node says it to every other, and hears as much.
+    let peers = NODES as u64 - 1;
+    let second = each as u64 * peers * 1_000_000 / HEARTBEAT_US;
+    println!("a heartbeat: {each} bytes; of {NODES} nodes, each sends and hears {second} a second");
     let mut out = Vec::with_capacity(4096);
     c.bench_function("frame/encode", |b| {
         b.iter(|| {
@@ -124,15 +131,25 @@ fn map(c: &mut Criterion) {
     println!("the map of 4096 shards and {NODES} nodes: {} bytes", encoded.len());
     println!("the snapshot of the control plane: {} bytes", state.encode(VERSION).len());
     c.bench_function("map/decode", |b| b.iter(|| decode(black_box(&encoded)).expect("a map")));
+    let me = NodeId { number: 7, incarnation: 1 };
+    c.bench_function("map/what a whole map means to a node that has one", |b| {
+        b.iter(|| news(Some(black_box(state.map())), black_box(state.map()), me));
+    });
     let node = |number| NodeId { number, incarnation: 1 };
     let death = Command::Leave { node: node(50) };
     let delta = state.clone().apply(index + 1, death.clone(), NOW).delta.expect("a change");
     let said = of_node(NodeSaid::Map(MapSaid::Delta(delta.clone())));
-    println!(
-        "the death of one node: {} changes, {} bytes",
-        delta.changes.len(),
-        bytes(&said).len()
-    );
+    let delta_bytes = bytes(&said);
+    let (changes, length) = (delta.changes.len(), delta_bytes.len());
+    println!("the death of one node: {changes} changes, {length} bytes");
+    let mut after = state.map().clone();
+    after.take(delta.clone()).expect("the next delta");
+    c.bench_function("map/what the death of a node means to another", |b| {
+        b.iter(|| news(Some(black_box(state.map())), black_box(&after), me));
+    });
+    c.bench_function("map/decode the delta of a death", |b| {
+        b.iter(|| decode(black_box(&delta_bytes)).expect("a delta"));
+    });
     c.bench_function("map/apply the death of a node", |b| {
         let setup = || (state.clone(), death.clone());
         b.iter_batched(
