@@ -364,7 +364,8 @@ impl Nodes {
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
         for node in &self.nodes {
             let said = std::fs::read_to_string(node.folder.join("said.txt")).unwrap_or_default();
-            for line in said.lines() {
+            let bad = said.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));
+            for line in bad {
                 // Without the time, which makes every line another.
                 let text = line.split_once(' ').map_or(line, |(_, text)| text).trim();
                 let text: String = text.chars().take(160).collect();

@@ -105,7 +105,11 @@ impl Herd {
         let (clients, back) = (self.clients as u64, seen.outcome.counted("back"));
         let capacity = Figure::rate(seen, "polite", "polite end", clients, "logins");
         let worst = worst_second(&seen.outcome.seconds, clients);
-        let share = worst as f64 * 100.0 / capacity.value.max(1.0);
+        // The last tenth is of clients that were told to wait, and of what they wait.
+        let most = seen.outcome.latencies.get("login").map_or(0, |it| it.at(90.0));
+        let goodput = back as f64 * 0.9 * 1e6 / most.max(1) as f64;
+        let share = |rate: f64| rate * 100.0 / capacity.value.max(1.0);
+        let shares = (share(goodput), share(worst as f64));
         let mut figures = Figure::cpu(seen, "begin", "end", back, "login");
         let polite = Figure::cpu(seen, "polite", "polite end", clients, "login");
         figures.extend(
@@ -116,8 +120,10 @@ impl Herd {
         );
         figures.push(Figure::new("capacity", "logins/s", capacity.value, Less::Neither));
         figures.push(Figure::rate(seen, "begin", "end", back, "logins"));
+        figures.push(Figure::new("goodput until 90% are in", "logins/s", goodput, Less::Worse));
+        figures.push(Figure::new("goodput of capacity", "%", shares.0, Less::Worse));
         figures.push(Figure::new("worst second", "logins", worst as f64, Less::Worse));
-        figures.push(Figure::new("of the capacity", "%", share, Less::Worse));
+        figures.push(Figure::new("worst second of capacity", "%", shares.1, Less::Worse));
         figures.push(super::figure::done("back", back));
         figures.extend(Figure::percentiles(seen.outcome.latencies.get("login"), "login"));
         let bad = ["not authorized", "gave up", "asked to wait", "cut off", "refused otherwise"];
