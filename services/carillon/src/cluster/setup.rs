@@ -220,6 +220,28 @@ pub(crate) fn about(
 mod tests {
     use super::*;
 
+    // Or nobody could own what was owned before: stored fences would be above those of new owners.
+    #[tokio::test]
+    async fn a_cluster_over_a_used_store_begins_above_its_epochs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data: folder.path().join("data"), ..Config::default() };
+        config.cluster.name = "s1".to_owned();
+        config.cluster.roles = mesh::Roles::of(&[Role::Store, Role::Control]);
+        let home = Home::open(&config.data).unwrap();
+        Secrets::open(&home.secrets()).unwrap();
+        let store = Embedded::open(home.store(), &Options::default()).unwrap();
+        let mut batch = kv::Batch::new(1);
+        for (shard, epoch) in [(7, 41), (4095, 3)] {
+            let fence = Fence { epoch: peer::Epoch(epoch) };
+            batch.set(session::keys::epoch(peer::ShardId(shard)), fence.encode());
+        }
+        kv::Store::commit(&store, batch).await.unwrap();
+        store.close();
+        init(&config).await.unwrap();
+        let founding = Folder::open(home.root()).unwrap().unwrap().founding.unwrap();
+        assert_eq!(founding.epochs_above, 41);
+    }
+
     #[test]
     fn a_join_names_token_and_host() {
         let (line, _) = token(b"authority").unwrap();
