@@ -64,6 +64,13 @@ impl Demo {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// `carillon cluster VERB NODE`, asked of the founder.
+    fn cluster(&self, verb: &str, node: &str) {
+        let mut command = carillon();
+        command.args(["cluster", verb, node, "--config"]).arg(self.folder.join("r1.toml"));
+        assert!(command.status().unwrap().success(), "{verb} {node}");
+    }
+
     fn signal(&self, name: &str) {
         kill(name, self.child.id());
     }
@@ -129,6 +136,10 @@ fn a_cluster_comes_up_heals_and_leaves_nobody_behind() {
         is_whole(&status) && incarnation(&status) > before
     });
 
+    // What is drained stops in order, too.
+    demo.cluster("drain", "e1");
+    demo.cluster("drain", "r2");
+    sleep(Duration::from_secs(2));
     demo.signal("TERM");
     let heard = demo.hear("All nodes have stopped");
     assert!(heard.contains("in order"), "{heard}");

@@ -56,6 +56,14 @@ impl Post<'_> {
             State::Rests | State::Waits(_) => true,
         }
     }
+
+    /// Whether it has ended as it should, or was killed before.
+    fn has_succeeded(&mut self) -> bool {
+        match &mut self.state {
+            State::Runs(child, _) => matches!(child.try_wait(), Ok(Some(it)) if it.success()),
+            State::Rests | State::Waits(_) => true,
+        }
+    }
 }
 
 impl<'a> Crew<'a> {
@@ -172,17 +180,19 @@ impl<'a> Crew<'a> {
         while !self.are_gone(role) && Instant::now() < end {
             sleep(DEMO_LOOK).await;
         }
-        if self.are_gone(role) {
-            return true;
-        }
-        let mut posts = self.posts.borrow_mut();
-        for post in posts.iter_mut().filter(|it| it.node.has(role)) {
+        let mut in_order = true;
+        for post in self.posts.borrow_mut().iter_mut().filter(|it| it.node.has(role)) {
+            let (name, log) = (&post.node.name, self.folder.log(post.node));
             if !post.is_gone() {
-                say(&format!("{} did not stop in time and is killed\n", post.node.name));
+                say(&format!("{name} did not stop in time and is killed\n"));
                 post.kill();
+                in_order = false;
+            } else if !post.has_succeeded() {
+                say(&format!("{name} did not stop in order; its log: {}\n", log.display()));
+                in_order = false;
             }
         }
-        false
+        in_order
     }
 
     fn are_gone(&self, role: Role) -> bool {

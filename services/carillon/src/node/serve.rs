@@ -167,11 +167,12 @@ impl Node {
                         break;
                     }
                 },
-                event = self.events.recv() => match event {
-                    Some(Event::Failed(what)) => return Err(self.failed(&what)),
+                // When all cores of a drained edge have ended there are no more events.
+                Some(event) = self.events.recv() => match event {
+                    Event::Failed(what) => return Err(self.failed(&what)),
                     // After a drain the node goes on without clients.
-                    Some(Event::CoreDone) => self.cores_done += 1,
-                    Some(Event::WorkerDone) | None => {}
+                    Event::CoreDone => self.cores_done += 1,
+                    Event::WorkerDone => {}
                 },
                 heard = heard(&mut self.joined) => match heard {
                     Heard::Ended(why) => return Err(self.failed(&why)),
