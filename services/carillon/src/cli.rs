@@ -39,6 +39,7 @@ Files:
   DATA/store                    accounts and messages
   DATA/secrets                  keys of this installation, made on the first start
   DATA/tls                      generated certificates
+  DATA/cluster                  of a node of a cluster: who it is, and what was decided
   DATA/admin.sock               where commands reach the running server
 
   DATA is ./carillon-data unless the configuration or --data says otherwise.
@@ -167,7 +168,7 @@ pub enum Cluster {
         /// Name of the node
         node: String,
     },
-    /// Let a drained node take its part again
+    /// Let a drained node take its part again; an edge does from its next start
     Undrain {
         /// Name of the node
         node: String,

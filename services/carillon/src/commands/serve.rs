@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use mesh::Role;
 use tracing::info;
 
 use super::{absolute, block_on, configuration, program, quoted, say};
@@ -44,7 +45,9 @@ pub fn serve(place: &Place, start: Start<'_>) -> Result<(), Failure> {
                 return Ok(());
             }
         };
-        say(&banner(node.figures(), place));
+        let may_manage =
+            config.cluster.roles.has(Role::Router) || config.cluster.roles.has(Role::Control);
+        say(&banner(node.figures(), place, may_manage));
         info!("serving");
         node.run(&mut stop).await
     });
@@ -61,8 +64,8 @@ async fn stopped(stop: &mut Stop) -> &'static str {
     }
 }
 
-/// What the person at the terminal wants to know.
-fn banner(figures: &Figures, place: &Place) -> String {
+/// What the person at the terminal wants to know. In a cluster, not every node may make accounts.
+fn banner(figures: &Figures, place: &Place, may_manage: bool) -> String {
     let of = |kind: &str| -> Vec<String> {
         let all = figures.addresses().iter();
         all.filter(|it| it.0 == kind).map(|it| it.1.to_string()).collect()
@@ -89,7 +92,9 @@ fn banner(figures: &Figures, place: &Place) -> String {
             let _ = write!(add, " {option} {}", quoted(&absolute(path)));
         }
     }
-    line("new account", &add);
+    if may_manage || figures.node().is_none() {
+        line("new account", &add);
+    }
     for address in of("http") {
         line("metrics", &format!("http://{address}/metrics, http://{address}/health"));
     }
