@@ -188,8 +188,8 @@ impl Duties {
     }
 
     fn death(&mut self, map: &Map, since: u64, now: u64) -> Option<Command> {
-        // Whoever is silent was found so by nodes that have watched it all the time. But of one that
-        // is heard again they say so with their next heartbeat.
+        // Whoever is silent was found so by nodes that have watched it all the time. But of one
+        // that is heard again they say so with their next heartbeat.
         if now < since + HEARTBEAT_US {
             return None;
         }
