@@ -161,8 +161,6 @@ fn f9_the_majority_is_lost() {
         gone.iter().for_each(|name| cluster.kill(name));
         load.flows(cluster);
         load.flows(cluster);
-        let view = cluster.view_of(left);
-        assert!(view.is_none_or(|it| it.leader.is_none_or(|it| it != "r1")), "it leads nobody");
         gone.iter().for_each(|name| cluster.restart(name));
         for name in gone {
             cluster.command(&["cluster", "undrain", name]);
