@@ -1,6 +1,7 @@
-//! What a node still owes to the control plane: how its hand-overs ended, and which of its shards it
-//! wants granted anew. An answer may be lost and nobody may lead, so each is said again until the
-//! map shows that it was heard. Pure; times are microseconds of a clock that only goes forward.
+//! What a node still owes to the control plane: how its hand-overs ended, and which of its shards
+//! it wants granted anew. An answer may be lost and nobody may lead, so each is said again until
+//! the map shows that it was heard. Pure; times are microseconds of a clock that only goes
+//! forward.
 
 use std::collections::BTreeMap;
 
