@@ -96,7 +96,11 @@ impl<C: Copied> Follower<C> {
             return Err(ControlError::Refused);
         }
         let request = Request::Propose(command);
-        self.inner.ask(&request, CONTROL_WITHIN * 2).await
+        let answer = self.inner.ask(&request, CONTROL_WITHIN * 2).await;
+        if matches!(answer, Err(ControlError::NoLeader)) {
+            self.inner.next_source();
+        }
+        answer
     }
 
     /// How the replica that answers stands.
@@ -139,7 +143,7 @@ impl<C: Copied> Following<C> {
         let have = self.copy.read().seen();
         let news = self.ask(&Request::News(have), NEWS_WAIT + CONTROL_WITHIN).await.ok()?;
         if news.is_empty() {
-            return Some(());
+            return (have.version > 0).then_some(());
         }
         let mut copy = self.copy.write();
         // A replica that lags shows what is older: the copy does not go back.

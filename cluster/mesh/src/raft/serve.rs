@@ -124,6 +124,11 @@ impl<M: StateMachine> Replica<M> {
             if let Some(news) = self.with(|machine| machine.news(have)) {
                 return news;
             }
+            // Who has nothing, and asks a replica that has nothing either, asks another one: this
+            // one may wait for the asker before the others let it in.
+            if have.version == 0 {
+                return Vec::new();
+            }
             if !matches!(tokio::time::timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
                 return Vec::new();
             }
