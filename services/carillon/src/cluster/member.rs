@@ -10,7 +10,7 @@ use mesh::link::{Answer, CallRefusal, Peer, Service, Settings};
 use mesh::plane::{Gate, Plane, control_nodes};
 use mesh::raft::{Opening, Replica, Seat, Starts, Timing};
 use mesh::{Authority, Credentials, Mesh, NodeName, Role, Roles, known};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use peer::control::{Command, Join, Map, Reply, Standing, TokenHash};
 use peer::shard::HashKey;
 use peer::{Epoch, NodeId};
@@ -42,8 +42,6 @@ pub(crate) struct Member {
     pub(crate) authority: Option<Arc<Authority>>,
     answers: Arc<Answers>,
     folder: Mutex<Folder>,
-    /// The map as the control plane last told it.
-    known: RwLock<Option<Arc<Map>>>,
     drains: mpsc::Sender<()>,
     /// Members that this node does not hear.
     silent: Mutex<Vec<NodeId>>,
@@ -130,7 +128,6 @@ impl Member {
             authority,
             answers,
             folder: Mutex::new(folder),
-            known: RwLock::default(),
             drains,
             silent: Mutex::default(),
             ready: Notify::new(),
@@ -186,7 +183,6 @@ impl Member {
     /// Keeps links to all members that this one has something to say to, and where the control
     /// nodes are, for the next start.
     pub(crate) fn follow(self: &Arc<Self>, before: &Map, after: &Arc<Map>) {
-        *self.known.write() = Some(after.clone());
         self.switch.know(after.clone());
         self.judge(before, after);
         let ours = self.mesh.identity().roles;
@@ -220,7 +216,7 @@ impl Member {
         if before.up(self.me).is_none() {
             let member = Arc::downgrade(self);
             self.mesh.set_judge(Arc::new(move |peer: &Peer| {
-                let map = member.upgrade().and_then(|member| member.known.read().clone());
+                let map = member.upgrade().and_then(|member| member.switch.known());
                 map.is_some_and(|map| known::may_link(&map, peer))
             }));
         } else if before.members.keys().any(|it| !after.members.contains_key(it)) {
@@ -230,7 +226,7 @@ impl Member {
 
     /// A setting of the cluster.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
-        self.known.read().as_ref()?.settings.get(name).map(ToString::to_string)
+        self.switch.known()?.settings.get(name).map(ToString::to_string)
     }
 
     /// Gets the next certificate, if it is time.

@@ -103,6 +103,11 @@ impl Switch {
         }
     }
 
+    /// The newest map of the control plane.
+    pub(crate) fn known(&self) -> Option<Arc<Map>> {
+        self.known.read().clone()
+    }
+
     /// An edge that does not serve yet has no session: it says so to new owners, who would wait for
     /// it.
     pub(crate) fn complete_early(&self, before: &Map, after: &Map) {
@@ -149,7 +154,7 @@ impl Switch {
         let mut moved = Vec::new();
         for news in news {
             match news {
-                News::Gone(node) => self.forget(node),
+                News::Gone(node) => self.tell_all_gone(node),
                 News::Granted(shard, epoch) => {
                     moved.push((shard, epoch));
                     self.tell_workers(shard, |is_here| match is_here {
@@ -177,7 +182,7 @@ impl Switch {
         }
     }
 
-    fn forget(&self, node: NodeId) {
+    fn tell_all_gone(&self, node: NodeId) {
         if let Some(router) = self.router.get() {
             router.put_each(|_| Some(Input::Gone(node)));
         }
@@ -398,8 +403,7 @@ impl Receiver for Switch {
     }
 
     fn knows(&self, node: NodeId, peer: &Peer) -> bool {
-        let map = self.known.read().clone();
-        map.is_some_and(|map| known::is_process(&map, node, peer))
+        self.known().is_some_and(|map| known::is_process(&map, node, peer))
     }
 
     fn news(&self, from: NodeId, _: &Arc<Peer>, body: Bytes) {

@@ -2,6 +2,7 @@
 
 use tokio::time::{Instant, sleep};
 
+use super::absolute;
 use crate::admin::protocol::{Reply, Request, Status};
 use crate::admin::{CallError, Client, Handler as _};
 use crate::config::Config;
@@ -9,6 +10,22 @@ use crate::exit::Failure;
 use crate::home::Home;
 use crate::limits::LOCK_TIME;
 use crate::node::Offline;
+
+/// Asks the running server of the data folder.
+///
+/// # Errors
+/// With exit code 69 where none runs.
+pub(super) async fn ask_server(config: &Config, request: &Request) -> Result<Reply, Failure> {
+    let fail = |why| match why {
+        CallError::NotRunning => Failure::not_running(format!(
+            "no server is running on {}",
+            absolute(&config.data).display()
+        )),
+        CallError::Failed(text) => Failure::new(text),
+    };
+    let mut client = Client::connect(&Home::socket(&config.data)).await.map_err(fail)?;
+    client.call(request).await.map_err(fail)
+}
 
 /// The accounts of an installation, by way of whoever holds its data. Every request means the same
 /// either way.

@@ -3,16 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::accounts::unexpected;
-use super::{absolute, block_on, configuration, say};
+use super::accounts::{ask_server, unexpected};
+use super::{block_on, configuration, say};
 use crate::admin::protocol::{ClusterRequest, ClusterView, MemberView, Reply, Request};
-use crate::admin::{CallError, Client};
 use crate::cli::{Cluster, Domain, Place};
 use crate::cluster;
 use crate::config::Config;
 use crate::demo;
 use crate::exit::Failure;
-use crate::home::Home;
 
 /// Does what is asked about a cluster.
 ///
@@ -73,15 +71,7 @@ fn how_to_join(token: &str, host: &str) -> String {
 }
 
 async fn ask(config: &Config, request: ClusterRequest) -> Result<Reply, Failure> {
-    let fail = |why| match why {
-        CallError::NotRunning => Failure::not_running(format!(
-            "no server is running on {}",
-            absolute(&config.data).display()
-        )),
-        CallError::Failed(text) => Failure::new(text),
-    };
-    let mut client = Client::connect(&Home::socket(&config.data)).await.map_err(fail)?;
-    client.call(&Request::Cluster(request)).await.map_err(fail)
+    ask_server(config, &Request::Cluster(request)).await
 }
 
 fn status(config: &Config, json: bool, watch: bool) -> Result<(), Failure> {

@@ -1,14 +1,12 @@
 //! `carillon status`.
 
-use super::accounts::unexpected;
-use super::{absolute, block_on, configuration, say};
+use super::accounts::{ask_server, unexpected};
+use super::{block_on, configuration, say};
 use crate::admin::protocol::{Reply, Request, Status};
-use crate::admin::{CallError, Client};
 use crate::cli::Place;
 use crate::config::Config;
 use crate::config::units::show_size;
 use crate::exit::Failure;
-use crate::home::Home;
 
 /// Prints how the running server is.
 ///
@@ -22,15 +20,7 @@ pub fn status(place: &Place, json: bool) -> Result<(), Failure> {
 }
 
 async fn ask(config: &Config) -> Result<Status, Failure> {
-    let fail = |why| match why {
-        CallError::NotRunning => Failure::not_running(format!(
-            "no server is running on {}",
-            absolute(&config.data).display()
-        )),
-        CallError::Failed(text) => Failure::new(text),
-    };
-    let mut client = Client::connect(&Home::socket(&config.data)).await.map_err(fail)?;
-    match client.call(&Request::Status).await.map_err(fail)? {
+    match ask_server(config, &Request::Status).await? {
         Reply::Status(status) => Ok(*status),
         other => Err(unexpected(other)),
     }
